@@ -1,5 +1,0 @@
-# Copyright (c) 2026, Kestra community DR contributors
-# GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-"""What every part of the collection builds on. Knows neither a database nor Ansible (wiring.py excepted)."""
-from __future__ import annotations
