@@ -26,6 +26,11 @@ SCHEMA = 1
 _WAIT = 0.2
 
 
+def argument_spec() -> dict:
+    """The option of modules that run as a job. Must be kept in sync with plugins/doc_fragments/job.py."""
+    return {"job_dir": {"type": "path"}}
+
+
 def fingerprint_of(value) -> str:
     """A digest of JSON-ready options: the same question has the same fingerprint. Leave secrets out."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()

@@ -16,6 +16,7 @@ from .errors import ConfigError, IntegrityError
 from .ids import is_id
 
 SCHEMA = 1
+COLLECTION = "1.0.0"  # the version in galaxy.yml; a test compares them
 MODES = ("offline", "pinned", "drained", "live")
 COMPONENTS = ("database", "storage", "metadata", "config", "search", "queue")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
