@@ -15,7 +15,7 @@ options:
   instance:
     description: Name of the instance, which is the name of its inventory group. Letters, digits, C(_), C(.) and C(-).
     type: str
-    default: kestra
+    required: true
 """
 
     LOCK = r"""

@@ -23,7 +23,7 @@ _INSTANCE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 
 def argument_spec() -> dict:
     """The option group C(vault). Must be kept in sync with plugins/doc_fragments/vault.py."""
-    return {"vault": {"type": "path", "required": True}, "instance": {"type": "str", "default": "kestra"}}
+    return {"vault": {"type": "path", "required": True}, "instance": {"type": "str", "required": True}}
 
 
 def lock_argument_spec() -> dict:
