@@ -1,0 +1,165 @@
+# Copyright (c) 2026, Kestra community DR contributors
+# GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Kestra's configuration, as far as the stand-in needs it."""
+from __future__ import annotations
+
+import os
+import re
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import yaml
+
+from . import values
+
+
+class ConfigurationError(Exception):
+    """The configuration is missing something or names something the stand-in has not."""
+
+
+def kebab(key):
+    """basePath, base_path and base-path are the same key."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", str(key)).replace("_", "-").lower()
+
+
+def _merge(into, layer):
+    for key, value in layer.items():
+        head, dot, rest = str(key).partition(".")
+        head = kebab(head)
+        if dot:
+            value = {rest: value}
+        if isinstance(value, dict):
+            below = into.get(head)
+            into[head] = _merge(dict(below) if isinstance(below, dict) else {}, value)
+        else:
+            into[head] = value
+    return into
+
+
+_PLACEHOLDER = re.compile(r"\$\{([^${}]*)\}")
+
+
+class Configuration:
+    """Merged layers; get() resolves ${NAME:default} and lets the environment override."""
+
+    def __init__(self, layers, environ=None):
+        self.environ = os.environ if environ is None else environ
+        self.tree = {}
+        for layer in layers:
+            _merge(self.tree, layer or {})
+
+    def _raw(self, path):
+        node = self.tree
+        for part in path.split("."):
+            if not isinstance(node, dict) or part not in node:
+                return None
+            node = node[part]
+        return node
+
+    def resolve(self, text):
+        """Replace the placeholders of a text, innermost first."""
+        for _round in range(20):
+            match = _PLACEHOLDER.search(text)
+            if not match:
+                return text
+            name, colon, default = match.group(1).partition(":")
+            found = self.environ.get(name)
+            if found is None:
+                found = self._raw(".".join(kebab(part) for part in name.split(".")))
+            if found is None:
+                if not colon:
+                    raise ConfigurationError("Could not resolve placeholder ${%s}" % name)
+                found = default
+            text = text[:match.start()] + str(found) + text[match.end():]
+        return text
+
+    def get(self, path, default=None):
+        """A value by its kebab-case path; the environment variable of the same name wins."""
+        found = self.environ.get(re.sub(r"[.-]", "_", path).upper())
+        if found is None:
+            found = self._raw(path)
+        if isinstance(found, str):
+            found = self.resolve(found)
+        return default if found is None else found
+
+    def seconds(self, path, default):
+        """A duration in seconds."""
+        return values.duration(self.get(path, default))
+
+    def flag(self, path, default):
+        """A boolean."""
+        found = self.get(path, default)
+        return found if isinstance(found, bool) else str(found).strip().lower() == "true"
+
+
+def read(path=None, environ=None):
+    """The configuration from MICRONAUT_CONFIG_FILES, KESTRA_CONFIGURATION and the file of --config, later wins.
+
+    A missing --config file is ignored, as Kestra does. KESTRA_CONFIGURATION replaces MICRONAUT_CONFIG_FILES.
+    """
+    environ = os.environ if environ is None else environ
+    texts = []
+    if environ.get("KESTRA_CONFIGURATION"):
+        texts.append(("KESTRA_CONFIGURATION", environ["KESTRA_CONFIGURATION"]))
+    else:
+        for name in filter(None, environ.get("MICRONAUT_CONFIG_FILES", "").split(",")):
+            with open(name, encoding="utf-8") as handle:
+                texts.append((name, handle.read()))
+    path = path or os.path.join(environ.get("HOME", "/"), ".kestra", "config.yml")
+    if os.path.exists(path):
+        with open(path, encoding="utf-8") as handle:
+            texts.append((path, handle.read()))
+    layers = []
+    for name, text in texts:
+        try:
+            layer = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            raise ConfigurationError("%s is not YAML%s" % (name, " (line %d)" % (mark.line + 1) if mark else "")) from None
+        if layer is not None and not isinstance(layer, dict):
+            raise ConfigurationError("%s is not a map" % name)
+        layers.append(layer)
+    return Configuration(layers, environ)
+
+
+def timezone(environ=None):
+    """The JVM's default zone: -Duser.timezone of JAVA_OPTS, TZ, /etc/timezone, else UTC."""
+    environ = os.environ if environ is None else environ
+    match = re.search(r"-Duser\.timezone=(\S+)", environ.get("JAVA_OPTS", ""))
+    if match:
+        return match.group(1)
+    if environ.get("TZ"):
+        return environ["TZ"].lstrip(":")
+    try:
+        with open("/etc/timezone", encoding="ascii") as handle:
+            return handle.read().strip() or "UTC"
+    except (OSError, UnicodeDecodeError):
+        return "UTC"
+
+
+def database(configuration):
+    """(engine, settings for its Store) from kestra.repository.type and datasources."""
+    kind = configuration.get("kestra.repository.type")
+    if kind is None:
+        raise ConfigurationError("kestra.repository.type is not set")
+    queue = configuration.get("kestra.queue.type", kind)
+    if kind != "postgres" or queue != "postgres":
+        raise ConfigurationError("this stand-in runs on PostgreSQL only, not on repository %s with queue %s" % (kind, queue))
+    base = "datasources.postgres."
+    url = configuration.get(base + "url")
+    if not url or not url.startswith("jdbc:postgresql:"):
+        raise ConfigurationError("datasources.postgres.url is not a jdbc:postgresql: address")
+    parts = urlsplit(url[len("jdbc:"):])
+    query = {key: found[-1] for key, found in parse_qs(parts.query).items()}
+    ssl = {name: query[option] for option, name in (
+        ("sslmode", "sslmode"), ("sslrootcert", "sslrootcert"), ("sslcert", "sslcert"), ("sslkey", "sslkey")) if option in query}
+    if query.get("ssl", "").lower() == "true" and "sslmode" not in ssl:
+        ssl["sslmode"] = "verify-full"
+    user = configuration.get(base + "username", query.get("user"))
+    return "postgresql", {
+        "host": parts.hostname or "localhost", "port": parts.port or 5432,
+        "database": unquote(parts.path.lstrip("/")) or user, "user": user,
+        "password": str(configuration.get(base + "password", query.get("password")) or ""),
+        "schema": configuration.get(base + "schema", query.get("currentSchema")),
+        "ssl": ssl, "timezone": timezone(configuration.environ),
+    }
