@@ -83,7 +83,7 @@ def gather(*, files=None, environment_files=None, environment=None, text=None, u
     if text:
         draft.environment[TEXT_NAME] = text
     properties = _system_properties(draft)
-    if not bundle or unit or TEXT_NAME in draft.environment:
+    if text or unit or not bundle:
         _discover(draft, properties)
     known = {os.path.realpath(layer.name) for layer in draft.files}
     for path in files or ():
