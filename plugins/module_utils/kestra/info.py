@@ -219,8 +219,9 @@ def _in_flight(api, facts, limit) -> None:
     total, listed = 0, []
     try:
         for tenant in facts.tenants:
+            counted = (facts.counts_by_tenant.get(tenant or "", {}).get("executions") or {}).get("by_state")
             for state in UNFINISHED:
-                number = api.count_in_state(tenant, state)
+                number = api.count_in_state(tenant, state) if counted is None else counted.get(state)
                 if not number:
                     continue
                 total += number

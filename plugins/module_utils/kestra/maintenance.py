@@ -18,7 +18,7 @@ from .info import BUSY, Api, version_key
 # The newest first: /instance since 0.24, /cluster before, below the tenant in 0.23 and earlier.
 _PATHS = ("/api/v1/instance", "/api/v1/cluster")
 # Without the status endpoint (before 2.0): the services that have to stop taking work.
-_WORKING = ("EXECUTOR", "WORKER", "INDEXER")
+_WORKING = ("EXECUTOR", "WORKER")
 _ALIVE = ("CREATED", "RUNNING", "MAINTENANCE", "ERROR", "TERMINATING")
 _PAGE = 100
 
@@ -48,7 +48,8 @@ class Maintenance:
         self._client = client
         self._clock = clock
         self._sleep = sleep
-        self._paths = [path for path in _PATHS]
+        self._paths = list(_PATHS)
+        self._tenants = []
         self._version = None
         self._api = None
 

@@ -4,7 +4,7 @@
 """Option groups about Kestra. Kept in step with plugins/doc_fragments/kestra_config.py and kestra_api.py."""
 from __future__ import annotations
 
-from . import config, sources
+from . import client, config, sources
 
 # Each module that takes this has one option `config` of this kind.
 CONFIG_SPEC = {
@@ -63,3 +63,18 @@ def protect(module, configuration, redactor=None) -> None:
     module.no_log_values.update(secret for secret in secrets if len(secret) >= 4)
     if redactor is not None:
         redactor.add(*secrets)
+
+
+def api_settings(module, redactor):
+    """client.Settings of a module with API_SPEC; its secrets are made known to module and redactor.
+
+    Raises ConfigError for a bad address or an unreadable configuration; without config and api_url the client fails
+    later, with a ConnectError that names the missing option.
+    """
+    configuration = None
+    if given(module.params.get("config")):
+        configuration = configuration_from_params(module.params["config"])
+        protect(module, configuration, redactor)
+    settings = client.settings_from_params(module.params, configuration)
+    redactor.add(*settings.secrets())
+    return settings
