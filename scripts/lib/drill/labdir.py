@@ -13,7 +13,8 @@ from pathlib import Path
 
 from . import DrillError
 
-KEPT = ("lock", "reports", "state.json")
+KEPT = ("lock", "reports", "state.json", "drill.log", "kestra.log")
+REPORTS_KEPT = 20
 
 
 class LabDir:
@@ -91,6 +92,11 @@ class LabDir:
         return gone
 
     def prepare(self) -> None:
-        """The directories a drill needs."""
+        """The directories a drill needs, empty logs, and room among the reports."""
+        for path in (self.log, self.root / "kestra.log"):
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()
         for path in (self.reports, self.work, self.state_dir, self.vault, self.repository):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for old in sorted(self.reports.iterdir())[:-REPORTS_KEPT]:
+            shutil.rmtree(old)

@@ -1,0 +1,119 @@
+# Copyright (c) 2026, Kestra community DR contributors
+# GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the drill does to the database itself, beside Kestra and beside the playbooks: look, destroy, move aside, put back."""
+from __future__ import annotations
+
+import time
+
+import psycopg
+from psycopg import sql
+
+from . import DrillError
+
+MAINTENANCE = ("postgres", "template1")
+IDENTIFIER_BYTES = 63  # PostgreSQL's NAMEDATALEN - 1
+
+
+def aside_name(name, serial, word="drill") -> str:
+    """A name for the database that is moved aside, within PostgreSQL's limit."""
+    tail = f"_{word}_{serial}".lower().replace("-", "_")
+    base = name.encode("utf-8")[: IDENTIFIER_BYTES - len(tail)].decode("utf-8", "ignore")
+    return base + tail
+
+
+class Database:
+    """Kestra's PostgreSQL database, reached with Kestra's own credentials (a dictionary of its configuration)."""
+
+    def __init__(self, credentials):
+        self.name = credentials["name"]
+        self._options = {
+            "host": credentials["host"], "port": credentials["port"], "user": credentials["user"],
+            "password": credentials["password"], "sslmode": credentials.get("ssl_mode"),
+            "sslrootcert": credentials.get("ssl_root_cert"), "sslcert": credentials.get("ssl_cert"),
+            "sslkey": credentials.get("ssl_key"), "connect_timeout": 10, "application_name": "kestra-dr-drill",
+        }
+
+    def _connect(self, database=None):
+        wanted = {key: value for key, value in self._options.items() if value is not None}
+        failure = None
+        for name in (database,) if database else MAINTENANCE:
+            try:
+                return psycopg.connect(dbname=name, autocommit=True, **wanted)
+            except psycopg.OperationalError as error:
+                failure = error
+        raise DrillError(
+            f"PostgreSQL at {self._options['host']}:{self._options['port']} cannot be reached as {self._options['user']}: "
+            f"{str(failure).strip().splitlines()[0]}",
+            "The drill takes address, user and password from Kestra's own configuration.",
+        )
+
+    def exists(self, name=None) -> bool:
+        """Whether a database of that name (default: Kestra's) is there."""
+        with self._connect() as connection:
+            found = connection.execute("select 1 from pg_database where datname = %s", [name or self.name]).fetchone()
+        return found is not None
+
+    def facts(self) -> dict:
+        """{"version": text, "bytes": size of Kestra's database, "tables": number of them, "rows": of all of them}."""
+        with self._connect(self.name) as connection:
+            version = connection.execute("show server_version").fetchone()[0].split()[0]
+            size = connection.execute("select pg_database_size(current_database())").fetchone()[0]
+            tables = connection.execute(
+                "select schemaname, relname from pg_stat_user_tables order by 1, 2"
+            ).fetchall()
+            rows = 0
+            for schema, table in tables:
+                query = sql.SQL("select count(*) from {}").format(sql.Identifier(schema, table))
+                rows += connection.execute(query).fetchone()[0]
+        return {"version": version, "bytes": size, "tables": len(tables), "rows": rows}
+
+    def why_not_movable(self):
+        """Why Kestra's role may not rename and create databases, or None when it may."""
+        with self._connect() as connection:
+            role = connection.execute(
+                "select rolcreatedb or rolsuper, rolsuper from pg_roles where rolname = current_user"
+            ).fetchone()
+            owned = connection.execute(
+                "select pg_has_role(current_user, datdba, 'USAGE') from pg_database where datname = %s", [self.name]
+            ).fetchone()
+        user = self._options["user"]
+        if owned is None:
+            return f"there is no database {self.name}"
+        if not owned[0] and not role[1]:
+            return f"{user} does not own the database {self.name}"
+        if not role[0]:
+            return f"{user} may not create databases (ALTER ROLE {user} CREATEDB allows it)"
+        return None
+
+    def drop(self, name=None) -> None:
+        """Destroys a database under whoever uses it (PostgreSQL 13 and later)."""
+        with self._connect() as connection:
+            connection.execute(
+                sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name or self.name))
+            )
+
+    def rename(self, old, new, seconds=30) -> None:
+        """Renames a database under whoever uses it: its sessions are ended and new ones kept out meanwhile."""
+        deadline = time.monotonic() + seconds
+        with self._connect() as connection:
+            connection.execute(sql.SQL("alter database {} allow_connections false").format(sql.Identifier(old)))
+            name = old
+            try:
+                while True:
+                    connection.execute(
+                        "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s and pid <> pg_backend_pid()",
+                        [old],
+                    )
+                    try:
+                        connection.execute(
+                            sql.SQL("alter database {} rename to {}").format(sql.Identifier(old), sql.Identifier(new))
+                        )
+                        name = new
+                        return
+                    except psycopg.errors.ObjectInUse as error:
+                        if time.monotonic() > deadline:
+                            raise DrillError(f"The database {old} stays in use: {str(error).splitlines()[0]}") from None
+                        time.sleep(0.2)
+            finally:
+                connection.execute(sql.SQL("alter database {} allow_connections true").format(sql.Identifier(name)))
