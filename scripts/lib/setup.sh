@@ -15,7 +15,7 @@
 # what went into it. A run that was killed leaves nothing that a later one takes for whole: a thing counts only with its
 # stamp, and the stamp is written last. The machine's package sources are read, never changed.
 
-[ -z "${KDR_ROOT:-}" ] || return 0
+[ "$(type -t kdr_say)" != function ] || return 0
 
 KDR_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 export KDR_ROOT
