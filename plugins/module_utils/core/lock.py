@@ -14,6 +14,7 @@ import fcntl
 import json
 import os
 import tempfile
+import threading
 from datetime import datetime, timedelta, timezone
 
 from . import clock
@@ -95,6 +96,28 @@ def release(path, *, run_id) -> bool:
         os.unlink(path)
         fsync_dir(os.path.dirname(path))
         return True
+
+
+@contextlib.contextmanager
+def keeping(path, *, run_id, ttl):
+    """Renews the lock every third of ttl while the body runs (one module that works longer than the time to live).
+
+    Yields check(), which raises StateError (lock_lost) once another run has taken the lock over.
+    """
+    done = threading.Event()
+
+    def renewing():
+        while not done.wait(ttl / 3):
+            with contextlib.suppress(DrError, OSError):  # check() tells, in the thread that can act on it
+                renew(path, run_id=run_id, ttl=ttl)
+
+    thread = threading.Thread(target=renewing, daemon=True)
+    thread.start()
+    try:
+        yield lambda: check(path, run_id=run_id)
+    finally:
+        done.set()
+        thread.join()
 
 
 def check(path, *, run_id) -> dict:

@@ -28,7 +28,7 @@ def argument_spec() -> dict:
 
 def lock_argument_spec() -> dict:
     """The option group C(vault.lock). Must be kept in sync with plugins/doc_fragments/vault.py."""
-    return {"lock": {"type": "dict", "options": {
+    return {"lock": {"type": "dict", "required": True, "options": {
         "run_id": {"type": "str", "required": True}, "owner": {"type": "str", "required": True},
         "ttl": {"type": "int", "default": 900}, "take_over": {"type": "str"}}}}
 
@@ -131,6 +131,13 @@ class Catalog:
                              hint="It was swept or never opened; start the backup again.")
         return read_json(path)
 
+    def open_line(self, point) -> dict:
+        """What the list says of an open point; one without open.json was killed while it was removed."""
+        path = os.path.join(self.open_dir(point), "open.json")
+        facts = read_json(path) if os.path.exists(path) else {}
+        return {"id": point, "directory": self.open_dir(point), "run_id": facts.get("run_id"),
+                "created": facts.get("created") or _created(point), "components": sorted(self.components(point))}
+
     def components(self, point) -> dict:
         """The components added to an open point: {name: facts}."""
         directory = os.path.join(self.open_dir(point), "components")
@@ -212,6 +219,25 @@ class Catalog:
         names = sorted(os.listdir(directory), reverse=True) if os.path.isdir(directory) else []
         return [dict(read_json(os.path.join(directory, name)), file=os.path.join(directory, name))
                 for name in names if name.endswith(".json")]
+
+
+def choose(lines, wanted, instance) -> dict:
+    """The line of an id, of "latest" or of "latest_verified". lines: summaries(), newest first. Raises StateError.
+
+    Points being pruned and, for the two words, those that cannot be read or are known to be bad are passed over.
+    """
+    usable = [line for line in lines if not line["pruning"]]
+    if wanted == "latest":
+        usable = [line for line in usable if line["verdict"] not in ("differs", "failed")]
+    elif wanted == "latest_verified":
+        usable = [line for line in usable if line["verdict"] == "verified"]
+    else:
+        usable = [line for line in usable if line["id"] == checked(wanted)]
+    if not usable:
+        known = ", ".join(f"{line['id']} ({line['verdict']})" for line in lines[:5]) or "none"
+        raise StateError(f"There is no recovery point {wanted} for {instance}.", reason="no_such_point",
+                         hint=f"Known: {known}.")
+    return usable[0]
 
 
 def checked(point) -> str:

@@ -46,8 +46,8 @@ def orphans(catalog: Catalog, snapshots, now) -> list:
             and now - utc(snapshot["time"]) > ORPHAN_AGE]
 
 
-def prune(catalog: Catalog, policy, restic, now=None, on_progress=None) -> dict:
-    """Applies the policy. The caller holds the instance lock.
+def prune(catalog: Catalog, policy, restic, *, still_ours, now=None, on_progress=None) -> dict:
+    """Applies the policy. The caller holds the instance lock; still_ours() raises when it was lost.
 
     Returns {"removed": [ids], "kept": {id: reasons}, "finished": [ids of half-done removals], "orphans": [snapshot
     ids], "warnings": [texts]}. Raises RefusedError rather than touch the newest verified point.
@@ -64,6 +64,7 @@ def prune(catalog: Catalog, policy, restic, now=None, on_progress=None) -> dict:
         for done, point in enumerate(going):
             if on_progress:
                 on_progress(done, len(going), f"removing {point}", "points")
+            still_ours()
             _guard(catalog, point)
             _remove(catalog, point, snapshots, restic)
         if stray:
