@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 from ..core.errors import ConfigError
-from ..core.secrets import SHORTEST
+from ..core.secrets import SHORTEST, variants
 
 # user:password@ of a URL, also behind restic's scheme prefixes (rest:https://user:password@host/).
 _USERINFO = re.compile(r"(://)([^/@\s]*):([^/@\s]*)@")
@@ -150,9 +150,19 @@ class Repository:
         return {"repository": self.display}
 
 
-def harmless_values(environment: dict) -> set:
-    """The values of environment that need no masking. Ansible masks all of them; masking "2" would spoil every id."""
-    return {str(value) for name, value in environment.items() if name in _HARMLESS}
+def of_module(params: dict, no_log_values: set) -> Repository:
+    """from_options for an AnsibleModule: params and no_log_values are the module's, which must not return secrets.
+
+    Ansible masks every value of repository_environment, and masking "2" (a concurrency) would spoil every id in the
+    result: what is known to be harmless is taken out. The password in a repository's URL is put in.
+    """
+    environment = params.get("repository_environment") or {}
+    no_log_values.difference_update(str(value) for name, value in environment.items() if name in _HARMLESS)
+    for match in _USERINFO.finditer(params.get("repository") or ""):
+        for secret in (match.group(3), unquote(match.group(3))):
+            if len(secret) >= SHORTEST:
+                no_log_values.update(variants(secret))
+    return from_options(params)
 
 
 def from_options(params: dict, read_file=None) -> Repository:

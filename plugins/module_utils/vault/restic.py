@@ -171,6 +171,7 @@ class Restic:
 
         Raises StateError: snapshot_missing, or path_missing when path is not in it.
         """
+        path = None if path == "/" else path
         arguments = ["ls", "--json", snapshot] + ([] if path is None else ["--recursive", "--", path])
         seen = found = False
         with self._process(arguments) as process:
@@ -187,7 +188,7 @@ class Restic:
         if not seen:
             raise StateError(f"The snapshot {snapshot} is not in the repository ({self.repository.display}).",
                              reason="snapshot_missing", hint="List them with restic_snapshot_info.")
-        if path not in (None, "/") and not found:
+        if path is not None and not found:
             raise StateError(f"There is no {path} in the snapshot {snapshot}.", reason="path_missing")
 
     def stats(self, snapshot: str | None = None, mode: str = "raw-data") -> dict:
@@ -293,7 +294,7 @@ class Restic:
             "vanished": {"count": errors.count, "examples": errors.examples()}}
 
     def _incomplete(self, code, errors, summary, dry_run) -> ToolError:
-        """The error of a backup that misses sources, after its snapshot has been removed: half is never taken for whole."""
+        """The error of a backup that misses sources. Its snapshot is removed: half is never taken for whole."""
         removed = None
         if not dry_run and summary.get("snapshot_id"):
             try:
