@@ -450,17 +450,20 @@ class Work:
 
     def documents(self, table, where="true", arguments=(), tail=""):
         """[(key, value)] with a condition over the generated columns."""
-        return self.rows(sql.SQL("SELECT key, value FROM {} WHERE " + where + " " + tail).format(
-            sql.Identifier(table)), arguments)
+        return self.rows(self._where("SELECT key, value FROM", table, where + " " + tail), arguments)
 
     def count(self, table, where="true", arguments=()):
         """Number of rows under a condition."""
-        return self.one(sql.SQL("SELECT count(*) FROM {} WHERE " + where).format(sql.Identifier(table)), arguments)[0]
+        return self.one(self._where("SELECT count(*) FROM", table, where), arguments)[0]
 
     def remove(self, table, where, arguments):
         """Delete rows under a condition; returns how many."""
-        return self.connection.execute(
-            sql.SQL("DELETE FROM {} WHERE " + where).format(sql.Identifier(table)), arguments).rowcount
+        return self.connection.execute(self._where("DELETE FROM", table, where), arguments).rowcount
+
+    @staticmethod
+    def _where(verb, table, where):
+        # Joined, not formatted: a condition may hold the braces of a JSON path.
+        return sql.SQL(" ").join([sql.SQL(verb), sql.Identifier(table), sql.SQL("WHERE " + where)])
 
     # queues ----------------------------------------------------------------------------------------------------
 

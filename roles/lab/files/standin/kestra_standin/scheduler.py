@@ -103,11 +103,11 @@ class Scheduler:
 
     def _start(self, work, key, flow, definition, trigger, due):
         following = schedule.following(definition, due)
-        variables = {"date": values.iso(due)}
+        variables = {"date": values.iso_short(due)}
         if following:
-            variables["next"] = values.iso(following)
+            variables["next"] = values.iso_short(following)
         if trigger.get("date"):
-            variables["previous"] = trigger["date"]
+            variables["previous"] = values.iso_short(values.parse_iso(trigger["date"]))
         execution = model.new_execution(
             flow, values.now(), inputs=definition.get("inputs"), tenant=flow.get("tenantId"), schedule_date=due,
             trigger={"id": definition["id"], "type": definition["type"], "variables": variables})

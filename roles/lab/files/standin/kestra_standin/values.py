@@ -58,6 +58,11 @@ def iso(moment):
     return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.") + "%03dZ" % (moment.microsecond // 1000)
 
 
+def iso_short(moment):
+    """Like iso, without a fraction of zero: how Java prints a date and time, hence how expressions see them."""
+    return iso(moment).replace(".000Z", "Z")
+
+
 def parse_iso(text):
     """An aware datetime from an ISO-8601 text."""
     text = text.strip()
