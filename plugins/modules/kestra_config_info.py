@@ -82,7 +82,8 @@ configuration:
       type: str
       sample: postgres
     engine:
-      description: The engine that holds the data, V(postgresql), V(mysql), V(elasticsearch), V(h2), V(sqlserver) or V(memory).
+      description: >-
+        The engine that holds the data, V(postgresql), V(mysql), V(elasticsearch), V(h2), V(sqlserver) or V(memory).
       type: str
       sample: postgresql
     database:

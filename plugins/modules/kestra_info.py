@@ -88,7 +88,8 @@ edition:
   type: str
   sample: OSS
 uuid:
-  description: The instance uuid, which lives in the database. Equal before and after a restore means the right database.
+  description: >-
+    The instance uuid, which lives in the database. Equal before and after a restore means the right database.
   returned: success
   type: str
   sample: 6f1XnVc1kEUw0mPr5p3Yqd
@@ -118,7 +119,8 @@ in_flight:
   returned: success
   type: dict
   sample:
-    {total: 1, truncated: false, executions: [{id: 4Nn2PbTqoBGHyTVHhFmqAO, namespace: company.team, flow: load, state: RUNNING}]}
+    {total: 1, truncated: false,
+     executions: [{id: 4Nn2PbTqoBGHyTVHhFmqAO, namespace: company.team, flow: load, state: RUNNING}]}
 maintenance:
   description: Whether Kestra is in maintenance mode (Enterprise Edition).
   returned: success

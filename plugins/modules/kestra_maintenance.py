@@ -12,8 +12,8 @@ description:
   - Enters or leaves the maintenance mode of Kestra's Enterprise Edition (since 0.21) and waits until every service
     follows and, if asked, until nothing runs.
   - The open-source edition has no maintenance mode. The module says so and what to use instead, and changes nothing.
-  - Maintenance mode is a drain, not a freeze. Executors and workers take nothing new, but web server and scheduler go on
-    and the database is still written to.
+  - Maintenance mode is a drain, not a freeze. Executors and workers take nothing new, but web server and scheduler go
+    on and the database is still written to.
   - A database dumped in maintenance mode may restore an instance that is still in it; leave it after a restore.
 requirements:
   - A user with the permission to manage the instance (Superadmin, called Instance Owner since 2.0).

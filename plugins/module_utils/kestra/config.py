@@ -11,208 +11,19 @@ No message and no description contains a value of a secret, and none quotes the 
 """
 from __future__ import annotations
 
-import base64
-import binascii
-import functools
+import dataclasses
 import re
-from dataclasses import dataclass, field
-from typing import Any, Mapping
-from urllib.parse import urlsplit
 
 from ..core.errors import ConfigError
-from . import jdbc, placeholders
+from . import coverage, jdbc, placeholders
+from .coverage import COVERED_REPOSITORIES, COVERED_STORAGES, ENGINES, JDBC_TYPES, STORAGE_SETTINGS
+from .layers import parse_yaml
+from .values import (as_text, boolean, decode_base64, env_name, integer, is_secret_key, normalise_key, parse_duration,
+                     shown_url, strings)
 
-# kestra.repository.type / kestra.queue.type -> the engine that holds the data
-ENGINES = {"postgres": "postgresql", "mysql": "mysql", "h2": "h2", "sqlserver": "sqlserver",
-           "elasticsearch": "elasticsearch", "memory": "memory"}
-JDBC_TYPES = ("postgres", "mysql", "h2", "sqlserver")
-COVERED_REPOSITORIES = ("postgres",)
-COVERED_STORAGES = ("local",)
-# What may be shown of each storage type; the rest of its settings may be secret.
-STORAGE_SETTINGS = {
-    "local": ("base-path",),
-    "s3": ("endpoint", "region", "bucket", "force-path-style", "path"),
-    "s3files": ("mount-path", "bucket", "region"),
-    "minio": ("endpoint", "port", "secure", "region", "bucket", "part-size", "vhost", "path"),
-    "gcs": ("bucket", "project-id", "path"),
-    "azure": ("endpoint", "container", "shared-key-account-name", "path"),
-    "seaweedfs": ("filer-host", "filer-port", "prefix", "replication"),
-    "cloudflare": ("bucket", "account-id", "path"),
-}
 _STORAGE_DEFAULTS = {"local": {"base-path": "/tmp/kestra/storage"}}  # Kestra's documented default
 _DEFAULT_GRACE = 300.0  # kestra.server.termination-grace-period, seconds
-
-_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_SECRET_END = re.compile(
-    r"(^|-)(pass|password|passwd|passphrase|pwd|secret|secrets|token|tokens|credential|credentials|sasl-jaas-config|"
-    r"connection-string|service-account|private-key|key|keys|fingerprint|salt)(\[\d+\])?$")
 _SEARCH_PATH = re.compile(r"search_path\s*(?:=|\bto\b)\s*[\"']?([^\"',;\s]+)", re.IGNORECASE)
-_ISO_DURATION = re.compile(r"P(?:(?P<d>\d+)D)?(?:T(?:(?P<h>\d+)H)?(?:(?P<m>\d+)M)?(?:(?P<s>\d+(?:\.\d+)?)S)?)?", re.I)
-_SHORT_DURATION = re.compile(r"(?P<n>\d+)\s*(?P<u>ns|us|ms|s|m|h|d)?", re.IGNORECASE)
-_UNIT_SECONDS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One YAML text. name: its path, or KESTRA_CONFIGURATION; it is what messages show."""
-
-    name: str
-    text: str = field(repr=False)
-
-
-@dataclass(frozen=True)
-class Sources:
-    """Everything Kestra reads its configuration from, weakest first within each list."""
-
-    files: tuple = ()
-    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
-    system_properties: Mapping[str, str] = field(default_factory=dict, repr=False)
-    overrides: tuple = ()
-    command: tuple = ()          # words after the executable: ("server", "standalone", ...)
-    working_directory: str = "/"
-    warnings: tuple = ()
-    described: Mapping[str, Any] = field(default_factory=dict)  # where all this was found, for reports
-
-
-# -- keys -------------------------------------------------------------------------------------------------------------
-
-def normalise_key(key) -> str:
-    """camelCase, snake_case and kebab-case of a dotted key become kebab-case, as in Micronaut's NameUtils.hyphenate."""
-    return _HUMP.sub("-", str(key)).replace("_", "-").lower()
-
-
-def env_name(name) -> str:
-    """The form in which a key and an environment variable meet: upper case, every run of other signs one underscore."""
-    return re.sub(r"[^A-Za-z0-9]+", "_", name).upper().strip("_")
-
-
-def is_secret_key(key) -> bool:
-    """Whether the value of this (normalised) key is to be kept secret, judged by its last three segments."""
-    segments = normalise_key(key).replace("[", ".[").split(".")
-    segments = [part for part in segments if not part.startswith("[")]
-    return bool(_SECRET_END.search("-".join(segments[-3:])))
-
-
-def flatten(value, prefix="") -> dict:
-    """Nested mappings as {kebab key: value}; dotted keys simply add segments. Lists stay values."""
-    flat = {}
-    for key, item in value.items():
-        name = prefix + normalise_key("true" if key is True else "false" if key is False else key)
-        if isinstance(item, dict):
-            flat.update(flatten(item, name + "."))
-        else:
-            flat[name] = item
-    return flat
-
-
-@functools.lru_cache(maxsize=None)
-def _yaml():
-    try:
-        import yaml
-    except ImportError:
-        raise ConfigError(
-            "PyYAML is not installed for the Python that reads Kestra's configuration.", reason="yaml_missing",
-            hint="Install it (apt install python3-yaml, dnf install python3-pyyaml), or take a bundle with "
-                 "kestra_community.dr.kestra_config_bundle, which needs no PyYAML, and read that on the worker host."
-        ) from None
-
-    class Loader(yaml.SafeLoader):
-        """YAML 1.1 as Micronaut loads it: a timestamp stays text."""
-
-    Loader.add_constructor("tag:yaml.org,2002:timestamp", lambda loader, node: loader.construct_scalar(node))
-    return yaml, Loader
-
-
-def parse_yaml(layer) -> dict:
-    """The flat properties of one layer; several documents are merged, a later one wins.
-
-    Raises ConfigError (reasons malformed_yaml, not_a_mapping) with file, line and column, never with the text.
-    """
-    yaml, loader = _yaml()
-    flat = {}
-    number = 0
-    try:
-        for number, document in enumerate(yaml.load_all(layer.text, Loader=loader), 1):
-            if document is None:
-                continue
-            if not isinstance(document, dict):
-                raise ConfigError(
-                    f"{layer.name} holds {_kind(document)} where settings (name: value) are expected"
-                    + (f" (document {number})." if number > 1 else "."), reason="not_a_mapping",
-                    hint="It does not look like Kestra's configuration; check the path.",
-                    detail={"file": layer.name, "document": number})
-            flat.update(flatten(document))
-    except yaml.MarkedYAMLError as exc:
-        mark = exc.problem_mark or exc.context_mark
-        raise _malformed(layer, None if mark is None else mark.line + 1, None if mark is None else mark.column + 1,
-                         type(exc).__name__) from None
-    except yaml.reader.ReaderError as exc:
-        position = exc.position if isinstance(exc.position, int) else 0
-        raise _malformed(layer, layer.text.count("\n", 0, position) + 1, None, "ReaderError") from None
-    except (ValueError, TypeError, RecursionError, OverflowError, AttributeError) as exc:
-        raise _malformed(layer, None, None, type(exc).__name__) from None
-    return flat
-
-
-def _kind(value) -> str:
-    return {"list": "a list", "str": "plain text"}.get(type(value).__name__, "a single value")
-
-
-def _malformed(layer, line, column, kind) -> ConfigError:
-    where = "" if line is None else f" at line {line}" + ("" if column is None else f", column {column}")
-    return ConfigError(
-        f"{layer.name} is not valid YAML{where} ({kind}).", reason="malformed_yaml",
-        hint="Look for a tab, a wrong indentation, or an unquoted value that begins with @ % * & ! ` or contains ': '. "
-             "The text is not shown here because it may hold secrets.",
-        detail={"file": layer.name, "line": line, "column": column, "kind": kind})
-
-
-def parse_duration(value):
-    """Seconds of PT5M, 5m, 300s or 300000ms; None when it is no duration. A bare number is taken as seconds."""
-    if isinstance(value, bool) or value is None:
-        return None
-    text = str(value).strip()
-    found = _SHORT_DURATION.fullmatch(text)
-    if found:
-        return int(found["n"]) * _UNIT_SECONDS[(found["u"] or "s").lower()]
-    found = _ISO_DURATION.fullmatch(text)
-    if not found or not any(found.groupdict().values()):
-        return None
-    parts = {name: float(number or 0) for name, number in found.groupdict().items()}
-    return parts["d"] * 86400 + parts["h"] * 3600 + parts["m"] * 60 + parts["s"]
-
-
-def _text(value) -> str:
-    """A YAML scalar as the string Java would make of it."""
-    if value is True or value is False:
-        return str(value).lower()
-    return "" if value is None else str(value)
-
-
-def _bool(value):
-    if isinstance(value, bool) or value is None:
-        return value
-    return {"true": True, "yes": True, "on": True, "y": True, "1": True,
-            "false": False, "no": False, "off": False, "n": False, "0": False}.get(str(value).strip().lower())
-
-
-def _int(value):
-    try:
-        return int(str(value).strip())
-    except ValueError:
-        return None
-
-
-def shown_url(url):
-    """A URL without user information, query and fragment; None stays None."""
-    if url is None:
-        return None
-    try:
-        parts = urlsplit(str(url))
-        host = parts.netloc.rpartition("@")[2]
-        return f"{parts.scheme}://{host}{parts.path}" if parts.scheme else str(url).rpartition("@")[2].partition("?")[0]
-    except ValueError:
-        return "unreadable"
 
 
 # -- loading ----------------------------------------------------------------------------------------------------------
@@ -231,6 +42,18 @@ def load(sources) -> Configuration:
         origins.update({key: layer.name for key in flat})
     overrides.update(_forced(sources))
     return Configuration(sources, files, overrides, origins)
+
+
+def load_lenient(sources) -> Configuration:
+    """As load(), but a layer that cannot be read counts as empty: for masking secrets where nothing is decided."""
+    def readable(layer):
+        try:
+            parse_yaml(layer)
+            return True
+        except ConfigError:
+            return False
+    return load(dataclasses.replace(sources, files=tuple(filter(readable, sources.files)),
+                                    overrides=tuple(filter(readable, sources.overrides))))
 
 
 def _forced(sources) -> dict:
@@ -300,7 +123,8 @@ class Configuration:
             return value
         key = normalise_key(key)
         if key in path:
-            raise ConfigError(f"The placeholders of {' -> '.join(path[path.index(key):] + (key,))} refer to each other.",
+            circle = " -> ".join(path[path.index(key):] + (key,))
+            raise ConfigError(f"The placeholders of {circle} refer to each other.",
                               reason="placeholder_loop", detail={"key": key, "origin": origin})
         if placeholders.has_ambiguous_default(value):
             self._warn(f"{key} ({origin}) has a placeholder whose default contains a colon without backticks; Kestra "
@@ -322,7 +146,7 @@ class Configuration:
         if name in self.sources.environment:
             return self._resolve(self.sources.environment[name], name, f"the environment variable {name}", path)
         value = self._get(name, None, path)
-        return None if value is None else _text(value)
+        return None if value is None else as_text(value)
 
     def keys(self) -> list:
         """All keys that files and system properties set, sorted. (Variables only show by asking for a key.)"""
@@ -342,7 +166,7 @@ class Configuration:
 
     def _type(self, key):
         value = self._shown(key)
-        return None if value is None else _text(value).strip().lower() or None
+        return None if value is None else as_text(value).strip().lower() or None
 
     @property
     def warnings(self) -> list:
@@ -374,7 +198,7 @@ class Configuration:
         for key in self.keys():
             found = re.fullmatch(r"datasources\.([^.]+)\.url", key)
             url = found and self._shown(key)
-            if url and jdbc.parse(_text(url), key).driver == ENGINES[kind]:
+            if url and jdbc.parse(as_text(url), key).driver == ENGINES[kind]:
                 names.append(found.group(1))
         if len(names) == 1:
             return names[0]
@@ -391,19 +215,19 @@ class Configuration:
     def _target(self):
         name = self.datasource()
         key = f"datasources.{name}.url"
-        target = jdbc.parse(_text(self.get(key)), key)
+        target = jdbc.parse(as_text(self.get(key)), key)
         for warning in target.warnings:
             self._warn(warning)
         return name, target
 
     def _schema(self, name, target):
         """The schema Kestra's tables are in; the last to speak wins: init SQL, the pool's schema, the URL."""
-        init = _SEARCH_PATH.search(_text(self._shown(f"datasources.{name}.connection-init-sql")))
+        init = _SEARCH_PATH.search(as_text(self._shown(f"datasources.{name}.connection-init-sql")))
         if init:
             return init.group(1)
         schema = self._shown(f"datasources.{name}.schema")
         if schema:
-            return _text(schema)
+            return as_text(schema)
         current = target.params.get("currentschema", "").split(",")[0].strip().strip('"')
         if current:
             return current
@@ -440,7 +264,7 @@ class Configuration:
         # Both drivers let the URL win over the properties beside it.
         user = target.user if target.user is not None else user
         password = target.password if target.password is not None else password
-        return None if user is None else _text(user), None if password is None else _text(password)
+        return None if user is None else as_text(user), None if password is None else as_text(password)
 
     def _check_quoting(self, key) -> None:
         value, origin = self.raw(key)
@@ -470,11 +294,11 @@ class Configuration:
         wanted = set(components)
         repository, queue = self.repository_type(), self.queue_type()
         if wanted & {"database", "repository"}:
-            found += _repository_problems(repository, covered, self._where())
+            found += coverage.repository_problems(repository, covered, self._where())
         if wanted & {"database", "queue"}:
-            found += _queue_problems(repository, queue, kestra_version)
+            found += coverage.queue_problems(repository, queue, kestra_version)
         if "storage" in wanted:
-            found += _storage_problems(self._type("kestra.storage.type"), self._where())
+            found += coverage.storage_problems(self._type("kestra.storage.type"), self._where())
         return found
 
     # -- description ----------------------------------------------------------
@@ -502,16 +326,16 @@ class Configuration:
             "kafka": self._describe_kafka() if queue == "kafka" else None,
             "storage": self.describe_storage(),
             "secret_type": self._type("kestra.secret.type"),
-            "ports": {"server": _int(self._shown("micronaut.server.port", 8080)),
-                      "management": _int(self._shown("endpoints.all.port", 8081))},
+            "ports": {"server": integer(self._shown("micronaut.server.port", 8080)),
+                      "management": integer(self._shown("endpoints.all.port", 8081))},
             "context_path": self._shown("micronaut.server.context-path"),
             "urls": {"kestra": shown_url(self._shown("kestra.url")), "api": self.api_url(),
                      "management": self.management_url()},
-            "tenants": {"enabled": _bool(self._shown("kestra.ee.tenants.enabled")),
+            "tenants": {"enabled": boolean(self._shown("kestra.ee.tenants.enabled")),
                         "fallback": self._shown("kestra.ee.tenants.fallback-tenant")},
             "server": self._describe_server(),
             "plugins": {"local_repository_path": self._shown("kestra.plugins.management.local-repository-path"),
-                        "remote_storage": _bool(self._shown("kestra.plugins.management.remote-storage-enabled"))},
+                        "remote_storage": boolean(self._shown("kestra.plugins.management.remote-storage-enabled"))},
             "sources": {"files": [layer.name for layer in self.sources.files],
                         "overrides": [layer.name for layer in self.sources.overrides],
                         "command": " ".join(self.sources.command[:2]) or None, **dict(self.sources.described)},
@@ -537,19 +361,18 @@ class Configuration:
 
     def _describe_elasticsearch(self) -> dict:
         hosts = self._shown("kestra.elasticsearch.client.http-hosts", [])
-        hosts = hosts if isinstance(hosts, list) else [part.strip() for part in _text(hosts).split(",") if part.strip()]
+        hosts = hosts if isinstance(hosts, list) else _split(hosts)
         return {"hosts": [shown_url(host) for host in hosts],
-                "index_prefix": _text(self._shown("kestra.elasticsearch.defaults.indice-prefix", "kestra_")),
+                "index_prefix": as_text(self._shown("kestra.elasticsearch.defaults.indice-prefix", "kestra_")),
                 "user": self._shown("kestra.elasticsearch.client.basic-auth.username"),
-                "trust_all_ssl": bool(_bool(self._shown("kestra.elasticsearch.client.trust-all-ssl", False)))}
+                "trust_all_ssl": bool(boolean(self._shown("kestra.elasticsearch.client.trust-all-ssl", False)))}
 
     def _describe_kafka(self) -> dict:
         prefix = "kestra.kafka."
-        servers = _text(self._shown(prefix + "client.properties.bootstrap.servers"))
-        return {"bootstrap": [part.strip() for part in servers.split(",") if part.strip()],
-                "topic_prefix": _text(self._shown(prefix + "defaults.topic-prefix", "kestra_")),
-                "consumer_prefix": _text(self._shown(prefix + "defaults.consumer-prefix", "kestra_")),
-                "message_protection": _bool(self._shown(prefix + "message-protection.enabled"))}
+        return {"bootstrap": _split(self._shown(prefix + "client.properties.bootstrap.servers")),
+                "topic_prefix": as_text(self._shown(prefix + "defaults.topic-prefix", "kestra_")),
+                "consumer_prefix": as_text(self._shown(prefix + "defaults.consumer-prefix", "kestra_")),
+                "message_protection": boolean(self._shown(prefix + "message-protection.enabled"))}
 
     def storage_type(self):
         """kestra.storage.type in lower case, or None."""
@@ -581,38 +404,38 @@ class Configuration:
                 "worker_task_restart_strategy": self._shown("kestra.server.worker-task-restart-strategy"),
                 "heartbeat_interval_seconds": parse_duration(self._shown("kestra.server.liveness.heartbeat-interval")),
                 "timeout_seconds": parse_duration(self._shown("kestra.server.liveness.timeout")),
-                "delete_files_on_start": bool(_bool(self._shown("kestra.configurations.delete-files-on-start", False)))}
+                "delete_files_on_start": bool(boolean(self._shown("kestra.configurations.delete-files-on-start")))}
 
     # -- the API --------------------------------------------------------------
 
     def api_url(self):
         """Where the web API listens, seen from Kestra's own host; None when the port is not fixed."""
-        port, scheme = _int(self._shown("micronaut.server.port", 8080)), "http"
+        port, scheme = integer(self._shown("micronaut.server.port", 8080)), "http"
         tls = self._shown("micronaut.server.ssl.enabled", self._shown("micronaut.ssl.enabled", False))
-        if _bool(tls):
+        if boolean(tls):
             scheme = "https"
-            port = _int(self._shown("micronaut.server.ssl.port", self._shown("micronaut.ssl.port", 8443)))
+            port = integer(self._shown("micronaut.server.ssl.port", self._shown("micronaut.ssl.port", 8443)))
         return self._local_url(scheme, port, self._shown("micronaut.server.context-path"))
 
     def management_url(self):
         """Where /health listens, seen from Kestra's own host; None when the port is not fixed."""
-        tls = _bool(self._shown("micronaut.server.ssl.enabled", self._shown("micronaut.ssl.enabled", False)))
-        return self._local_url("https" if tls else "http", _int(self._shown("endpoints.all.port", 8081)), None)
+        tls = boolean(self._shown("micronaut.server.ssl.enabled", self._shown("micronaut.ssl.enabled", False)))
+        return self._local_url("https" if tls else "http", integer(self._shown("endpoints.all.port", 8081)), None)
 
     def _local_url(self, scheme, port, path):
         if not port or port < 1:
             return None
-        host = _text(self._shown("micronaut.server.host")) or "localhost"
+        host = as_text(self._shown("micronaut.server.host")) or "localhost"
         if host in ("0.0.0.0", "::", "[::]"):
             host = "localhost"
         if ":" in host and not host.startswith("["):
             host = f"[{host}]"
-        path = _text(path).strip("/")
+        path = as_text(path).strip("/")
         return f"{scheme}://{host}:{port}" + (f"/{path}" if path else "")
 
     def api_credentials(self) -> dict:
         """{user, password, management_user, management_password}: basic auth as configured, each None if absent."""
-        on = _bool(self._shown("kestra.server.basic-auth.enabled", True)) is not False
+        on = boolean(self._shown("kestra.server.basic-auth.enabled", True)) is not False
         return {"user": self._shown("kestra.server.basic-auth.username") if on else None,
                 "password": self._secret("kestra.server.basic-auth.password") if on else None,
                 "management_user": self._shown("endpoints.all.basic-auth.username"),
@@ -620,7 +443,7 @@ class Configuration:
 
     def _secret(self, key):
         value = self._shown(key)
-        return None if value is None else _text(value)
+        return None if value is None else as_text(value)
 
     # -- secrets --------------------------------------------------------------
 
@@ -635,7 +458,7 @@ class Configuration:
     def environment_names(self) -> dict:
         """Names (never values) of what the environment carries: secrets (SECRET_*), variables (ENV_* or the configured
         prefix) and other variables that look secret."""
-        prefix = _text(self._shown("kestra.variables.env-vars-prefix", "ENV_")) or "ENV_"
+        prefix = as_text(self._shown("kestra.variables.env-vars-prefix", "ENV_")) or "ENV_"
         names = sorted(self.sources.environment)
         return {"secrets": [name for name in names if name.startswith("SECRET_")],
                 "variables": [name for name in names if name.startswith(prefix) and name != "KESTRA_CONFIGURATION"
@@ -650,7 +473,7 @@ class Configuration:
         return self._split_secrets(self._described())[0]
 
     def _split_secrets(self, described):
-        public = list(_strings(described))
+        public = list(strings(described))
         strong, weak = [], []
         for key, value in self._all_secrets():
             target = weak if any(value in text for text in public) else strong
@@ -665,7 +488,7 @@ class Configuration:
         for name, value in sorted(self.sources.environment.items()):
             if name.startswith("SECRET_"):
                 yield name, value
-                decoded = _decoded(value)
+                decoded = decode_base64(value)
                 if decoded:
                     yield name, decoded
             elif name != "KESTRA_CONFIGURATION" and is_secret_key(name.replace("_", "-")) and value:
@@ -683,15 +506,20 @@ class Configuration:
         elif isinstance(value, list):
             for item in value:
                 yield from self._secrets_in(key, item)
-        elif value is not None and not isinstance(value, bool) and _text(value):
+        elif value is not None and not isinstance(value, bool) and as_text(value):
             try:
-                resolved = _text(self._resolve(value, key, "", ()))
+                resolved = as_text(self._resolve(value, key, "", ()))
             except ConfigError:
-                resolved = _text(value)
+                resolved = as_text(value)
             if is_secret_key(key):
                 yield key, resolved
             elif isinstance(value, str) and ("://" in resolved or resolved.startswith("jdbc:")):
                 yield from _url_secrets(key, resolved)
+
+
+def _split(value) -> list:
+    """The parts of a comma list."""
+    return [part.strip() for part in as_text(value).split(",") if part.strip()]
 
 
 def _well_known_secret_keys(repository, secret_type, storage) -> list:
@@ -710,25 +538,6 @@ def _well_known_secret_keys(repository, secret_type, storage) -> list:
     return keys
 
 
-def _strings(value):
-    if isinstance(value, dict):
-        for item in value.values():
-            yield from _strings(item)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _strings(item)
-    elif isinstance(value, str):
-        yield value
-
-
-def _decoded(value):
-    """The text of a base64 value (SECRET_* of the open-source edition), or None."""
-    try:
-        return base64.b64decode(value, validate=True).decode("utf-8") or None
-    except (binascii.Error, ValueError):
-        return None
-
-
 def _url_secrets(name, url):
     """Passwords inside a URL: before the host, or as parameters, as written and decoded."""
     if url.startswith("jdbc:"):
@@ -745,80 +554,3 @@ def _url_secrets(name, url):
     found = re.search(r"://[^/?#]*?:([^/?#]*)@", url)
     if found and found.group(1):
         yield name, found.group(1)
-
-
-# -- what is covered, as pure rules -----------------------------------------------------------------------------------
-
-def _problem(component, kind, reason, message, hint) -> dict:
-    return {"component": component, "type": kind, "reason": reason, "message": message, "hint": hint}
-
-
-_REPOSITORY_HINTS = {
-    "h2": "H2 is meant for trying Kestra out: move to PostgreSQL (kestra.repository.type: postgres), or stop Kestra and "
-          "copy the database file yourself.",
-    "sqlserver": "Use SQL Server's own BACKUP DATABASE and RESTORE DATABASE, or move to PostgreSQL.",
-    "memory": "It is gone at every stop, so there is nothing to back up: move to PostgreSQL.",
-    "mysql": "This version covers PostgreSQL only.",
-    "elasticsearch": "This version covers PostgreSQL only.",
-}
-_STORAGE_HINTS = {
-    "s3": "Use the bucket's versioning and replication for now; this version covers local storage only.",
-    "minio": "Use the bucket's versioning and replication for now; this version covers local storage only.",
-    "gcs": "Use the bucket's versioning and replication for now; this version covers local storage only.",
-    "azure": "Use the container's versioning and replication for now; this version covers local storage only.",
-}
-
-
-def _repository_problems(kind, covered, where) -> list:
-    if kind is None:
-        return [_problem("repository", None, "incomplete", f"kestra.repository.type is not set in {where}.",
-                         "Name the files, the unit or the environment Kestra is started with.")]
-    if kind in covered:
-        return []
-    known = kind in ENGINES
-    return [_problem("repository", kind, "unsupported_repository",
-                     f"Kestra keeps its data in {kind} (kestra.repository.type), which "
-                     + ("is not covered." if known else "is unknown to this collection."),
-                     _REPOSITORY_HINTS.get(kind, "Covered: " + ", ".join(covered) + "."))]
-
-
-def _queue_problems(repository, queue, version) -> list:
-    if queue is None:
-        return [_problem("queue", None, "incomplete", "kestra.queue.type is not set.",
-                         "Name the files, the unit or the environment Kestra is started with.")]
-    expected = "kafka" if repository == "elasticsearch" else repository
-    if queue == expected:
-        return []
-    if queue == "memory":
-        return [_problem("queue", queue, "unsupported_queue",
-                         "Kestra's queue is in memory (kestra.queue.type: memory); work under way is lost at every "
-                         "stop and cannot be backed up.", "Use the queue of the database: kestra.queue.type: postgres.")]
-    if queue in JDBC_TYPES or version is None or _major(version) < 2:
-        return [_problem("queue", queue, "mixed_backends",
-                         f"Kestra's repository is {repository or 'not set'} and its queue is {queue}; before Kestra 2.0 "
-                         "they have to match." if queue not in JDBC_TYPES else
-                         f"Kestra's repository is {repository or 'not set'} and its queue is {queue}; two different "
-                         "databases are not covered.",
-                         "Set kestra.queue.type to the repository's type. A mixed pair of Kestra 2.0 is not covered by "
-                         "this version.")]
-    return [_problem("queue", queue, "unsupported_queue",
-                     f"Kestra's queue is {queue} (kestra.queue.type), which this version does not cover.",
-                     "Covered: the queue in the same PostgreSQL database (kestra.queue.type: postgres).")]
-
-
-def _major(version) -> int:
-    found = re.match(r"v?(\d+)", str(version))
-    return int(found.group(1)) if found else 0
-
-
-def _storage_problems(kind, where) -> list:
-    if kind is None:
-        return [_problem("storage", None, "incomplete", f"kestra.storage.type is not set in {where}.",
-                         "Name the files, the unit or the environment Kestra is started with.")]
-    if kind in COVERED_STORAGES:
-        return []
-    known = kind in STORAGE_SETTINGS
-    return [_problem("storage", kind, "unsupported_storage",
-                     f"Kestra's internal storage is {kind} (kestra.storage.type), which "
-                     + ("is recognised but not covered." if known else "is unknown to this collection."),
-                     _STORAGE_HINTS.get(kind, "This version covers local storage only."))]

@@ -188,7 +188,8 @@ def _timed_out(status, wanted, timeout) -> StateError:
         why = "these services have not acknowledged: " + ", ".join(status.waiting[:20])
     else:
         why = f"{status.running} executions still run"
-    return StateError(f"Kestra's maintenance mode was not {'entered' if wanted else 'left'} within {timeout:g} s: {why}.",
+    step = "entered" if wanted else "left"
+    return StateError(f"Kestra's maintenance mode was not {step} within {timeout:g} s: {why}.",
                       reason="maintenance_timeout",
                       hint="Raise timeout, or look at those services; state: left takes the mode back." if wanted else
                       "Raise timeout, or look at Kestra's log.", detail=status.to_result())
@@ -214,5 +215,5 @@ def unavailable(why) -> RefusedError:
     """Says clearly that there is no maintenance mode here, and what to use instead."""
     return RefusedError(
         f"This Kestra has no maintenance mode: {why}.", reason="maintenance_unavailable",
-        hint="Maintenance mode is part of the Enterprise Edition since 0.21. Take the backup with consistency pinned or "
-             "offline instead: they stop Kestra's servers for a moment and need no maintenance mode.")
+        hint="Maintenance mode is part of the Enterprise Edition since 0.21. Take the backup with consistency pinned "
+             "or offline instead: they stop Kestra's servers for a moment and need no maintenance mode.")

@@ -4,7 +4,7 @@
 """Option groups about Kestra. Kept in step with plugins/doc_fragments/kestra_config.py and kestra_api.py."""
 from __future__ import annotations
 
-from . import client, config, sources
+from . import client, config, sources, values
 
 # Each module that takes this has one option `config` of this kind.
 CONFIG_SPEC = {
@@ -58,7 +58,7 @@ def protect(module, configuration, redactor=None) -> None:
     secrets = set(configuration.secrets())
     passed = ((module.params.get("config") or {}).get("environment") or {})
     public = {str(value) for name, value in passed.items()
-              if not config.is_secret_key(str(name).replace("_", "-")) and not str(name).startswith("SECRET_")}
+              if not values.is_secret_key(str(name).replace("_", "-")) and not str(name).startswith("SECRET_")}
     module.no_log_values.difference_update(public - secrets)
     module.no_log_values.update(secret for secret in secrets if len(secret) >= 4)
     if redactor is not None:

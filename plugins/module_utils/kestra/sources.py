@@ -20,7 +20,7 @@ from typing import Any
 from ..core import proc
 from ..core.errors import ConfigError, ToolError
 from . import env_file, unit_file
-from .config import Layer, Sources
+from .layers import Layer, Sources
 
 # Where systemd looks for units, strongest first (systemd.unit(5)).
 UNIT_DIRECTORIES = ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system",
@@ -32,13 +32,15 @@ BUNDLE_SCHEMA = 1
 
 @dataclass
 class Gathered:
-    """Everything found. inventory: [(path, kind)] of the files read, kind config, environment or unit."""
+    """Everything found. inventory: [(path, kind)] of the files read, kind config, environment or unit; home: of the
+    user Kestra runs as, None without a unit."""
 
     sources: Sources
     inventory: list = field(default_factory=list)
     unit: unit_file.Unit | None = None
     command: unit_file.Command | None = None
     plugins_path: str | None = None
+    home: str | None = None
     described: dict = field(default_factory=dict)
 
 
@@ -79,7 +81,8 @@ def gather(*, files=None, environment_files=None, environment=None, text=None, u
     for path in environment_files or ():
         draft.environment.update(env_file.parse(_read(path, "environment file")))
         draft.note(path, "environment")
-    draft.environment.update({name: "" if value is None else str(value) for name, value in (environment or {}).items()})
+    for name, value in (environment or {}).items():
+        draft.environment[name] = "" if value is None else str(value)
     if text:
         draft.environment[TEXT_NAME] = text
     properties = _system_properties(draft)
@@ -109,7 +112,7 @@ def _finish(draft, properties) -> Gathered:
     plugins = command.plugins or draft.environment.get("KESTRA_PLUGINS_PATH")
     if not plugins and command.executable and command.words:
         plugins = os.path.join(os.path.dirname(command.executable), "plugins")  # gradle/jar/selfrun.sh
-    return Gathered(sources, draft.inventory, draft.unit, command, plugins, described)
+    return Gathered(sources, draft.inventory, draft.unit, command, plugins, draft.home, described)
 
 
 def _system_properties(draft) -> dict:
@@ -131,7 +134,7 @@ def _discover(draft, properties) -> None:
     configuration = draft.environment.get(TEXT_NAME)
     java = draft.command is not None and draft.command.java
     if configuration and java:
-        draft.warnings.append("KESTRA_CONFIGURATION is set, but Kestra is started by java -jar, which does not read it.")
+        draft.warnings.append("KESTRA_CONFIGURATION is set, but Kestra is started by java -jar, which ignores it.")
     paths = _paths(draft, properties.get("micronaut.config.files"))
     if configuration and not java:  # selfrun.sh writes it to a file and makes MICRONAUT_CONFIG_FILES name only that
         found += [_layer(path) for path in paths] + [Layer(TEXT_NAME, configuration)]
@@ -146,7 +149,7 @@ def _discover(draft, properties) -> None:
 
 
 def _discover_override(draft) -> None:
-    """-c/--config, else ~/.kestra/config.yml of the user Kestra runs as; Kestra ignores a missing one (AbstractCommand)."""
+    """-c/--config, else ~/.kestra/config.yml of Kestra's user; a missing one is ignored (Kestra's AbstractCommand)."""
     explicit = draft.command.config if draft.command else None
     if explicit:
         path = _absolute(draft, explicit)
