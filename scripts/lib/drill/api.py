@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Kestra community DR contributors
 # GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Kestra's HTTP API, as far as a working day needs it. Paths and forms: Kestra 0.19 to 2.x, own code, nothing from plugins/."""
+"""Kestra's HTTP API, as far as a working day needs it. Paths and forms: Kestra 0.19 to 2.x; nothing from plugins/."""
 from __future__ import annotations
 
 import base64
@@ -163,6 +163,5 @@ class Api:
 
     def totals(self) -> dict:
         """How many flows and executions the API lists."""
-        return {
-            kind: self._json("GET", self._path(kind, "search", size=1, page=1))["total"] for kind in ("flows", "executions")
-        }
+        kinds = ("flows", "executions")
+        return {kind: self._json("GET", self._path(kind, "search", size=1, page=1))["total"] for kind in kinds}

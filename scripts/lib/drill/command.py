@@ -27,7 +27,8 @@ from .standin import StandIn
 
 TEMPLATE = Path("roles/report/templates/report.html.j2")
 NOT_COVERED = [
-    "The Kestra of this drill is the laboratory's stand-in, not Kestra itself (scripts/drill --kestra EXECUTABLE --config FILE takes a real one).",
+    "The Kestra of this drill is the laboratory's stand-in, not Kestra itself "
+    "(scripts/drill --kestra EXECUTABLE --config FILE takes a real one).",
 ]
 
 
@@ -108,7 +109,7 @@ class Command:
         verified = bool(result and result.verified and not failure)
         reports = self._write_report(result, failure) if result and result.points else []
         lines = []
-        if verified and self.options.kestra and not self.options.keep:
+        if self._own_work_remains(verified):
             lines.append(self.drill.tidy())
         kept = self.options.keep and failure is None
         if not kept:
@@ -123,6 +124,12 @@ class Command:
         if failure is not None and not (result and result.restored):
             return EXIT_NOT_RUN
         return EXIT_VERIFIED if verified else EXIT_DIFFERS
+
+    def _own_work_remains(self, verified) -> bool:
+        """Whether a user's Kestra still holds the drill's flows and is not about to be replaced or kept to look at."""
+        if not (self.options.kestra and self.drill and self.drill.api) or self.options.keep:
+            return False
+        return self.kestra.running() and (verified or not self.kestra.aside)
 
     def _tear_down(self) -> list:
         try:
@@ -143,7 +150,8 @@ class Command:
         environ = f"ANSIBLE_COLLECTIONS_PATH={self.collections}"
         ansible = Path(sys.executable).with_name("ansible-playbook")
         return [
-            f"Kept for you to look at (the next drill removes it): Kestra {self.kestra.target.api_url}, inventory {self.lab.inventory}",
+            "Kept for you to look at (the next drill removes it): "
+            f"Kestra {self.kestra.target.api_url}, inventory {self.lab.inventory}",
             f"  {environ} {ansible} -i {self.lab.inventory} kestra_community.dr.list",
         ]
 
@@ -168,7 +176,8 @@ class Command:
             "recovery_point": chosen.id if chosen else "", "started": self.timeline.text(self.began),
             "finished": self.timeline.text(now), "seconds": round(now - self.began, 3),
             "outcome": "ok" if verified else "failed", "verdict": result.verdict,
-            "headline": headline(result, failure), "kestra_line": f"{kestra.title} {self.drill.api.version or ''}".strip(),
+            "headline": headline(result, failure),
+            "kestra_line": f"{kestra.title} {self.drill.api.version or ''}".strip(),
             "reason": reason, "next": failure.hint.splitlines()[0] if failure and failure.hint else "",
             "figures": report.figures(figures_of(result)), "timeline": self.timeline.steps, "checks": result.checks,
             "counts": (chosen.manifest["components"].get("database") or {}).get("counts", {}) if chosen else {},
@@ -228,15 +237,18 @@ def figures_of(result) -> dict:
 def summary(result, failure, reports) -> list:
     """The human result, line by line."""
     chosen = result.chosen
+    passed = sum(one["verdict"] == "pass" for one in result.checks)
+    word = "RESTORED, BUT NOT VERIFIED" if failure else "VERIFIED" if result.verified else "RESTORED, BUT DIFFERS"
+    rto = "not reached" if result.rto is None else f"{span(result.rto)} from the disaster to a healthy Kestra"
     lines = [
         "",
-        "VERIFIED" if result.verified and not failure else "RESTORED, BUT NOT VERIFIED" if failure else "RESTORED, BUT DIFFERS",
+        word,
         f"lost      {result.lost}",
         f"restored  {chosen.id} ({chosen.mode})",
         f"came back {ledger.phrase(result.back)}",
         f"not back  {ledger.phrase(result.not_recovered)} (written after the recovery point)",
-        f"verdict   {result.verdict}; {sum(one['verdict'] == 'pass' for one in result.checks)} of {len(result.checks)} checks passed",
-        f"RTO       {span(result.rto)} from the disaster to a healthy Kestra" if result.rto is not None else "RTO       not reached",
+        f"verdict   {result.verdict}; {passed} of {len(result.checks)} checks passed",
+        f"RTO       {rto}",
         f"RPO       {span(result.rpo)} of work lost",
         "downtime  " + ", ".join(f"{one.mode} {span(one.downtime_seen)}" for one in result.points),
     ]

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Kestra community DR contributors
 # GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a person sees: one line per finished step with the time since the start, and on a terminal the step under way."""
+"""What a person sees: a line per finished step with the time since the start; on a terminal the step under way too."""
 from __future__ import annotations
 
 import shutil

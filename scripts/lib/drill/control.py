@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Start, stop and status of the Kestra given by --kestra: what the inventory's three commands run.
 
-The server runs in a session of its own. SIGTERM goes to its first process, as a service manager would send it; where that
-was a wrapper that did not exec and died alone, what it left behind in its session gets SIGTERM too.
+The server runs in a session of its own. SIGTERM goes to its first process, as a service manager would send it; where
+that was a wrapper that did not exec and died alone, what it left behind in its session gets SIGTERM too.
 """
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Kestra community DR contributors
 # GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the drill does to the database itself, beside Kestra and beside the playbooks: look, destroy, move aside, put back."""
+"""What the drill does to the database itself, beside Kestra and the playbooks: look, destroy, move aside, put back."""
 from __future__ import annotations
 
 import time
@@ -42,9 +42,9 @@ class Database:
                 return psycopg.connect(dbname=name, autocommit=True, **wanted)
             except psycopg.OperationalError as error:
                 failure = error
+        where = f"{self._options['host']}:{self._options['port']}"
         raise DrillError(
-            f"PostgreSQL at {self._options['host']}:{self._options['port']} cannot be reached as {self._options['user']}: "
-            f"{str(failure).strip().splitlines()[0]}",
+            f"PostgreSQL at {where} cannot be reached as {self._options['user']}: {str(failure).strip().splitlines()[0]}",
             "The drill takes address, user and password from Kestra's own configuration.",
         )
 
@@ -102,7 +102,8 @@ class Database:
             try:
                 while True:
                     connection.execute(
-                        "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s and pid <> pg_backend_pid()",
+                        "select pg_terminate_backend(pid) from pg_stat_activity"
+                        " where datname = %s and pid <> pg_backend_pid()",
                         [old],
                     )
                     try:

@@ -1,7 +1,10 @@
 # Copyright (c) 2026, Kestra community DR contributors
 # GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The disaster: database and storage gone while Kestra runs. Destroyed in the lab; moved out of Kestra's reach for a user's own."""
+"""The disaster: database and storage gone while Kestra runs.
+
+Destroyed in the lab; for a user's own Kestra moved out of its reach.
+"""
 from __future__ import annotations
 
 import os

@@ -108,7 +108,7 @@ class Drill:
         try:
             self.api.discover()
         except ApiError as error:
-            raise DrillError(f"Kestra's API at {target.api_url} does not answer: {error}", self._kestra.log_tail()) from None
+            raise self._stuck(f"Kestra's API at {target.api_url} does not answer", error) from None
         facts = self._kestra.database.facts()
         self._step(
             "Kestra healthy", begin,
@@ -133,7 +133,7 @@ class Drill:
             first = self._work.execution()
             state = self._work.finishes(first, 90)
         except ApiError as error:
-            raise DrillError(f"Kestra does not take work: {error}", self._kestra.log_tail()) from None
+            raise self._stuck("Kestra does not take work", error) from None
         if state != "SUCCESS":
             raise DrillError(f"Kestra's first execution ended {state}, not SUCCESS.", self._kestra.log_tail())
         self._driver = Driver(self._work, pause=0.25)
@@ -142,15 +142,17 @@ class Drill:
         self._let_work(wanted, 60 + wanted)
         self._step(
             "work", begin,
-            f"Kestra works: flows deployed (one scheduled), {ledger.phrase(self._ledger.writes())} written; it goes on while we back up",
+            f"Kestra works: flows deployed (one scheduled), {ledger.phrase(self._ledger.writes())} written;"
+            " it goes on while we back up",
         )
 
     def _let_work(self, writes, seconds) -> None:
         if not self._driver.wait_for(writes, seconds):
-            raise DrillError(
-                f"Kestra acknowledged fewer than {writes} writes in {seconds} s. Last error: {self._driver.last_error or 'none'}",
-                self._kestra.log_tail(),
-            )
+            error = self._driver.last_error or "none"
+            raise self._stuck(f"Kestra acknowledged fewer than {writes} writes in {seconds} s. Last error", error)
+
+    def _stuck(self, text, error) -> DrillError:
+        return DrillError(f"{text}: {error}", self._kestra.log_tail())
 
     # -- the backups -------------------------------------------------------------------------------------------------
 
@@ -170,7 +172,7 @@ class Drill:
         try:
             self._work.sentinels(label)
         except ApiError as error:
-            raise DrillError(f"Kestra takes no work after the {mode} backup: {error}", self._kestra.log_tail()) from None
+            raise self._stuck(f"Kestra takes no work after the {mode} backup", error) from None
         self._let_work(BETWEEN_WRITES, 60)
 
     def _read_point(self, mode, done, end) -> Point:
@@ -198,7 +200,7 @@ class Drill:
             totals = self.api.totals()
             self._work.delete_flows()
         except ApiError as error:
-            raise DrillError(f"Kestra stopped answering before the disaster: {error}", self._kestra.log_tail()) from None
+            raise self._stuck("Kestra stopped answering before the disaster", error) from None
         facts = self._kestra.database.facts()
         files, total = disaster.tree_size(self._kestra.target.storage)
         how = self._kestra.plan_loss()
@@ -208,8 +210,8 @@ class Drill:
         if self._kestra.database.exists() or self._kestra.target.storage.exists():
             raise DrillError("The disaster did not happen: the database or the storage is still there.")
         self.result.lost = (
-            f"{how}: {facts['rows']:,} rows in {facts['tables']} tables ({size(facts['bytes'])}), {files:,} files ({size(total)}); "
-            f"the API had listed {totals['flows']:,} flows and {totals['executions']:,} executions"
+            f"{how}: {facts['rows']:,} rows in {facts['tables']} tables ({size(facts['bytes'])}), "
+            f"{files:,} files ({size(total)}); the API had listed {totals['flows']:,} flows and {totals['executions']:,} executions"
         )
         self.result.rpo = wall - self.result.chosen.pinned
         self._step("disaster", begin, f"DISASTER: {how}")
@@ -250,7 +252,7 @@ class Drill:
             found = ledger.compare(self.api, self._namespace, expectation)
             flows = self._work.flows_present()
         except ApiError as error:
-            raise DrillError(f"The restored Kestra does not answer: {error}", self._kestra.log_tail()) from None
+            raise self._stuck("The restored Kestra does not answer", error) from None
         checks.append(check("instance uuid", self.api.uuid == uuid, uuid, self.api.uuid))
         checks.append(check(
             "flows deleted after the backup are back", len(flows) == 3, "3 flows", ", ".join(flows) or "none"))
@@ -272,8 +274,9 @@ class Drill:
         self._console.step(
             f"came back: {ledger.phrase(found['present'])} and {len(flows)} flows; "
             f"gone with the {span(wall - chosen.pinned)} since the point: {ledger.phrase(self.result.not_recovered)}"
-            + (f"; DIFFERENT: {len(wrong)} missing or changed, {len(found['surplus'])} too many" if wrong or found["surplus"] else "")
         )
+        if wrong or found["surplus"]:
+            self._console.step(f"DIFFERS: {len(wrong)} missing or changed, {len(found['surplus'])} too many")
 
     def _sentinels(self) -> dict:
         groups = {}
@@ -307,7 +310,8 @@ class Drill:
     def tidy(self) -> str:
         """Takes the drill's own work out of a Kestra that lives on. Returns a line for the person, "" when all went."""
         left = self._work.tidy() if self._work else 0
-        return f"{left} of the drill's own objects could not be removed; they are in the namespace {self._namespace}." if left else ""
+        text = f"{left} of the drill's own objects could not be removed; they are in the namespace {self._namespace}."
+        return text if left else ""
 
     def _end_threads(self) -> None:
         if self._driver:

@@ -48,9 +48,9 @@ class Expectation:
 def divide(writes, pinned, storage_finished) -> Expectation:
     """Which writes a recovery point must hold.
 
-    pinned: UTC seconds of the database snapshot, taken while Kestra was stopped: a write acknowledged before it is in, one
-    asked for after it is not. Values and files lie in the storage alone in some versions; those written between the pin and
-    the end of the storage copy may be in the copy as surplus that no row names.
+    pinned: UTC seconds of the database snapshot, taken while Kestra was stopped: a write acknowledged before it is in,
+    one asked for after it is not. Values and files lie in the storage alone in some versions; those written between the
+    pin and the end of the storage copy may be in the copy as surplus that no row names.
     """
     found = Expectation()
     for write in writes:

@@ -19,7 +19,7 @@ def clean(lab) -> list:
             f"An earlier drill moved your Kestra's data aside and it still is: database {aside['database']['to']}, "
             f"storage {aside['storage']['to']}.",
             f"Put it back: {lab.put_back}\n"
-            f"Or, if the restored data is what you want: drop that database, remove that directory and {lab.state_file}.",
+            f"Or, to go on with the restored data: drop that database, remove that directory and {lab.state_file}.",
         )
     lines = []
     for mark in (f"{lab.root}#kestra", str(lab.root)):

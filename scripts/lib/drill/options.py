@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Kestra community DR contributors
 # GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The command line. scripts/drill has checked its form already (Python may be missing then); --help is answered there."""
+"""The command line. scripts/drill has checked its form already and answers --help: Python may be missing then."""
 from __future__ import annotations
 
 import argparse

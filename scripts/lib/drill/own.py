@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Kestra community DR contributors
 # GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A user's own Kestra: EXECUTABLE server standalone --config FILE. Its data is moved aside, never destroyed before the verdict."""
+"""A user's own Kestra: EXECUTABLE server standalone --config FILE. Its data is moved aside, not destroyed."""
 from __future__ import annotations
 
 import os
@@ -33,11 +33,14 @@ class OwnKestra:
 
     def state(self) -> dict:
         """What a later run has to know to clean up or to put back."""
-        environment_file = self.target.environment_files[0] if self.target and self.target.environment_files else None
-        return {"kind": "own", "config": self._options.config, "environment_file": environment_file, "aside": self.aside}
+        files = self.target.environment_files if self.target else []
+        return {
+            "kind": "own", "config": self._options.config, "environment_file": files[0] if files else None,
+            "aside": self.aside,
+        }
 
     def prepare(self) -> None:
-        """Reads the configuration and refuses what a drill could not give back; touches nothing. Writes the inventory."""
+        """Reads the configuration, refuses what a drill could not give back, writes the inventory; touches nothing."""
         environment_file = self._lab.work / "kestra.env"
         needed = write_environment_file(environment_file, self._environment, self._options.config)
         configuration = own_configuration(self._options.config, environment_file if needed else None)
@@ -55,7 +58,7 @@ class OwnKestra:
         if is_up(self.target.health_url, headers=self.target.health_headers):
             raise DrillError(
                 f"A Kestra runs already at {self.target.health_url}.",
-                "The drill starts and stops Kestra itself. Stop yours first (systemctl stop kestra); nothing was touched.",
+                "The drill starts and stops Kestra itself. Stop yours first (systemctl stop kestra).",
             )
         reason = self.database.why_not_movable()
         if reason is None and self.target.storage.exists():
@@ -91,14 +94,16 @@ class OwnKestra:
             lines = (self._lab.root / "kestra.log").read_text("utf-8", "replace").splitlines()[-15:]
         except FileNotFoundError:
             lines = []
-        return "\n".join([f"The last lines of {self._lab.root / 'kestra.log'}:", *("  | " + line[:300] for line in lines)])
+        head = f"The last lines of {self._lab.root / 'kestra.log'}:"
+        return "\n".join([head, *("  | " + line[:300] for line in lines)])
 
     def plan_loss(self) -> str:
         """Settles and returns what the disaster will be; nothing is done yet."""
         self.aside = disaster.plan_aside(self.database.name, self.target.storage, self._serial)
         self._lab.put_back.write_text(f"#!/bin/sh\nexec {shlex.join([*self._command, 'put-back'])}\n", "utf-8")
         self._lab.put_back.chmod(stat.S_IRWXU)
-        return f"database {self.aside['database']['from']} and storage {self.aside['storage']['from']} moved out of Kestra's reach"
+        gone = f"database {self.aside['database']['from']} and storage {self.aside['storage']['from']}"
+        return gone + " moved out of Kestra's reach"
 
     def lose(self) -> None:
         """The disaster."""

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -39,10 +38,10 @@ class Run:
 
 
 def environment(base, *, collections, lab) -> dict:
-    """The environment of ansible-playbook: nothing of the caller's own Ansible settings, our mark for what it starts."""
+    """The environment of ansible-playbook: none of the caller's own Ansible settings, our mark for what it starts."""
     env = {name: text for name, text in base.items() if not name.startswith(("ANSIBLE_", "KDR_"))}
     env.update({
-        "ANSIBLE_CONFIG": os.devnull,
+        "ANSIBLE_CONFIG": str(lab.work / "ansible.cfg"),
         "ANSIBLE_COLLECTIONS_PATH": str(collections),
         "ANSIBLE_HOME": str(lab.work / "ansible"),
         "ANSIBLE_LOCAL_TEMP": str(lab.work / "tmp"),
@@ -72,7 +71,8 @@ def failure_text(lines) -> str:
         match = _FATAL.match(line)
         if match:
             try:
-                return str(json.loads(match.group(1)).get("msg", ""))
+                found = json.loads(match.group(1))
+                return str(found.get("msg") or found.get("reason") or "")
             except ValueError:
                 return match.group(1)[:500]
     return ""
@@ -84,13 +84,15 @@ class Playbooks:
     def __init__(self, lab, *, collections, base, on_task):
         self._lab, self._on_task = lab, on_task
         self._env = environment(base, collections=collections, lab=lab)
+        (lab.work / "ansible.cfg").write_text("[defaults]\n", "utf-8")
         self._ansible = str(Path(sys.executable).with_name("ansible-playbook"))
         self.reports = lab.vault / "kestra" / "reports"
         self._child = None
 
     def run(self, name, variables=None, *, playbook=None, inventory=None) -> Run:
         """Runs kestra_community.dr.<name> (or a file) and returns however it ended."""
-        argv = [self._ansible, "-i", str(inventory or self._lab.inventory), str(playbook or f"kestra_community.dr.{name}")]
+        argv = [self._ansible, "-i", str(inventory or self._lab.inventory)]
+        argv.append(str(playbook or f"kestra_community.dr.{name}"))
         for key, text in (variables or {}).items():
             argv += ["-e", json.dumps({key: text})]
         before = {path.name for path in self.reports.glob("*.json")}

@@ -9,19 +9,19 @@ import signal
 import subprocess
 import time
 
-from ansible_collections.kestra_community.dr.plugins.module_utils.core.clock import boot_id, process_alive, process_start
+from ansible_collections.kestra_community.dr.plugins.module_utils.core import clock
 
 MARK = "KESTRA_DR_DRILL"
 
 
 def identity(pid) -> dict:
     """What recognises a process later: its number alone may be another's by then."""
-    return {"pid": pid, "start": process_start(pid), "boot": boot_id()}
+    return {"pid": pid, "start": clock.process_start(pid), "boot": clock.boot_id()}
 
 
 def alive(known) -> bool:
     """Whether the process that identity() described still runs."""
-    return bool(known) and process_alive(known.get("pid"), known.get("start"), known.get("boot"))
+    return bool(known) and clock.process_alive(known.get("pid"), known.get("start"), known.get("boot"))
 
 
 def _environment(pid) -> list:

@@ -31,8 +31,8 @@ def main(root) -> int:
         state["aside"] = None
         lab.write_state(state)
         console.line(
-            f"Your Kestra's database and storage are as they were before the disaster. Start it as you always do. The drill's own\n"
-            f"executions and values stay in its namespace {state['namespace']}; its flows were removed before."
+            "Your Kestra's database and storage are as they were before the disaster. Start it as you always do.\n"
+            f"The drill's executions and values stay in the namespace {state['namespace']}; its flows are gone."
         )
         return 0
     except DrillError as error:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Kestra community DR contributors
 # GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The drill's own report: one dictionary in the form of the flows' reports, as JSON and as one HTML page of their look."""
+"""The drill's own report in the form of the flows' reports: as JSON, and as one HTML page of their look."""
 from __future__ import annotations
 
 import json
@@ -41,7 +41,7 @@ def check(name, passed, expected, found) -> dict:
 
 
 def figures(result) -> list:
-    """The numbers a person looks for first. result: {rto, rpo, downtime: {mode: seconds}, lost: text} (None: not reached)."""
+    """The numbers a person looks for first. result: {rto, rpo, downtime: {mode: seconds}}; None: not reached."""
     rows = [("RTO achieved", result.get("rto")), ("RPO achieved", result.get("rpo"))]
     rows += [(f"downtime, {mode}", seconds) for mode, seconds in result.get("downtime", {}).items()]
     return [{"name": name, "value": "not reached" if seconds is None else span(seconds)} for name, seconds in rows]

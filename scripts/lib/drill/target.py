@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Kestra community DR contributors
 # GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The Kestra that is drilled: how it is reached, started and stopped, and where its data lies; all from its configuration."""
+"""The Kestra that is drilled: how it is reached and where its data lies, all from its configuration."""
 from __future__ import annotations
 
 import base64
@@ -22,7 +22,7 @@ _KESTRA_VARIABLES = ("KESTRA_", "DATASOURCES_", "MICRONAUT_", "ENDPOINTS_", "SEC
 
 @dataclass
 class Target:
-    """One Kestra. scripts: {start, stop, status} paths; health_headers: basic auth of the management port if it has one."""
+    """One Kestra. scripts: {start, stop, status} paths; health_headers: basic auth of the management port, if any."""
 
     title: str
     config_files: list

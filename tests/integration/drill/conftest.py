@@ -67,7 +67,8 @@ class Postgres:
         self.run("pg_ctl", "-D", str(self.directory / "data"), "-w", "-m", "immediate", "stop")
 
     def admin(self, database="postgres"):
-        return psycopg.connect(host=str(self.directory), port=self.port, user="postgres", dbname=database, autocommit=True)
+        return psycopg.connect(host=str(self.directory), port=self.port, user="postgres", dbname=database,
+                               autocommit=True)
 
 
 @pytest.fixture(scope="session")

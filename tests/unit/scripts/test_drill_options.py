@@ -62,7 +62,8 @@ def test_paths_become_absolute(tmp_path, monkeypatch):
     (tmp_path / "kestra").write_text("#!/bin/sh\n", "utf-8")
     (tmp_path / "kestra").chmod(0o755)
     (tmp_path / "k.yml").write_text("{}", "utf-8")
-    found = options.parse(["--kestra", "kestra", "--config", "k.yml", "--size", "large", "--point", "offline", "--keep"])
+    more = ["--size", "large", "--point", "offline", "--keep"]
+    found = options.parse(["--kestra", "kestra", "--config", "k.yml", *more])
     assert found.kestra == str(tmp_path / "kestra") and found.config == str(tmp_path / "k.yml")
     assert (found.size, found.point, found.keep) == ("large", "offline", True)
 

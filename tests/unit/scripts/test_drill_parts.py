@@ -31,12 +31,16 @@ TEMPLATE = ROOT / "roles" / "report" / "templates" / "report.html.j2"
 
 # -- console
 
-@pytest.mark.parametrize("seconds, text", [(0.04, "0.0 s"), (59.94, "59.9 s"), (60, "1 min 0 s"), (125.4, "2 min 5 s"), (3780, "1 h 3 min")])
+@pytest.mark.parametrize("seconds, text", [
+    (0.04, "0.0 s"), (59.94, "59.9 s"), (60, "1 min 0 s"), (125.4, "2 min 5 s"), (3780, "1 h 3 min"),
+])
 def test_span(seconds, text):
     assert console.span(seconds) == text
 
 
-@pytest.mark.parametrize("count, text", [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (5 << 20, "5.0 MiB"), (3 << 40, "3.0 TiB")])
+@pytest.mark.parametrize("count, text", [
+    (0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (5 << 20, "5.0 MiB"), (3 << 40, "3.0 TiB"),
+])
 def test_size(count, text):
     assert console.size(count) == text
 
@@ -52,7 +56,8 @@ def test_a_step_has_the_time_since_the_start_and_progress_is_for_terminals_only(
 # -- API
 
 @pytest.mark.parametrize("version, tenant", [
-    ("0.19.3", None), ("0.22.15", None), ("0.23.0", "main"), ("1.0.0", "main"), ("2.0.0-SNAPSHOT", "main"), (None, "main"),
+    ("0.19.3", None), ("0.22.15", None), ("0.23.0", "main"), ("1.0.0", "main"), ("2.0.0-SNAPSHOT", "main"),
+    (None, "main"),
 ])
 def test_the_tenant_is_in_the_path_since_0_23(version, tenant):
     assert api.tenant_of(version) == tenant
@@ -199,7 +204,8 @@ def test_ansible_gets_nothing_of_the_callers_settings(tmp_path):
     env = playbooks.environment(
         {"PATH": "/bin", "ANSIBLE_CONFIG": "/mine", "ANSIBLE_STDOUT_CALLBACK": "json", "KDR_CACHE": "/c"},
         collections="/col", lab=lab)
-    assert env["ANSIBLE_CONFIG"] == os.devnull and "ANSIBLE_STDOUT_CALLBACK" not in env and "KDR_CACHE" not in env
+    assert env["ANSIBLE_CONFIG"] == str(lab.work / "ansible.cfg")
+    assert "ANSIBLE_STDOUT_CALLBACK" not in env and "KDR_CACHE" not in env
     assert env[processes.MARK] == str(tmp_path) and env["PATH"] == "/bin"
 
 
@@ -226,7 +232,8 @@ def test_only_variables_that_the_configuration_needs_are_taken():
         {"DB_PASSWORD": "p", "HOST_NAME": "h", "AWS_SECRET": "no", "SECRET_MAIL": "s", "ENV_STAGE": "e", "PATH": "/bin",
          "KESTRA_URL": "file wins", "KESTRA_STORAGE_TYPE": "local"},
         text, ["datasources.postgres.password", "kestra.url"])
-    assert found == {"DB_PASSWORD": "p", "HOST_NAME": "h", "SECRET_MAIL": "s", "ENV_STAGE": "e", "KESTRA_STORAGE_TYPE": "local"}
+    assert found == {
+        "DB_PASSWORD": "p", "HOST_NAME": "h", "SECRET_MAIL": "s", "ENV_STAGE": "e", "KESTRA_STORAGE_TYPE": "local"}
 
 
 def test_variables_survive_the_environment_file():
@@ -236,8 +243,8 @@ def test_variables_survive_the_environment_file():
 
 def test_the_callers_environment_comes_through_the_shell(monkeypatch):
     given = {"PATH": os.environ["PATH"], "ODD": "a=b\nc\"'ü"}
-    text = subprocess.run(["bash", "-c", "env -0 | base64 -w0"], env=given, capture_output=True, check=True).stdout.decode()
-    found = environment.decode(text)
+    done = subprocess.run(["bash", "-c", "env -0 | base64 -w0"], env=given, capture_output=True, check=True)
+    found = environment.decode(done.stdout.decode())
     assert found["ODD"] == given["ODD"] and found["PATH"] == given["PATH"]
     monkeypatch.setenv(environment.VARIABLE, base64.b64encode(b"X=1\0Y=2\0").decode())
     assert environment.take() == {"X": "1", "Y": "2"}
@@ -351,7 +358,8 @@ def test_the_page_is_the_report_roles_and_escapes(tmp_path):
     data, page = report.write(tmp_path, "drill", content, TEMPLATE.read_text("utf-8"))
     assert json.loads(data.read_text("utf-8"))["outcome"] == "ok"
     html = page.read_text("utf-8")
-    for text in ("41.5 s", "RTO achieved", "downtime, pinned", "3.2 s", "verified (counts)", "backup, pinned", "not Kestra itself"):
+    for text in ("41.5 s", "RTO achieved", "downtime, pinned", "3.2 s", "verified (counts)", "backup, pinned",
+                 "not Kestra itself"):
         assert text in html, text
     assert "kestra &lt;b&gt;" in html and "<b>" not in html.partition("Particulars")[2]
     assert page.stat().st_mode & 0o777 == 0o600
