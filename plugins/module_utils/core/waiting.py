@@ -41,68 +41,72 @@ def look(job_dir) -> dict:
 
 
 def judge(job, results, until) -> str:
-    """PENDING, RUNNING or REACHED. Pure. Raises the job's error when it failed or died.
+    """PENDING, RUNNING or REACHED. Pure. Raises the step's error when it failed or died.
 
     job: look(). results: read_results() or None. until: a phase's name or FINISHED.
-    A state older than the async task that is still running belongs to an earlier run of the step: pending.
     """
-    state = job["state"]
-    if state is None or _is_stale(job, results):
-        if results and results["finished"]:
-            return _without_state(results)
-        return PENDING
+    ended = results["result"] if results and results["finished"] else None
+    state = _current(job, results)
+    died_at_work = bool(state) and not state["finished"] and ended is not None and _was_killed(ended)
+    if ended is not None and _failed(ended) and not died_at_work:
+        raise _of(ended, "The step failed before it began.")
+    if state is None:
+        return PENDING if ended is None else REACHED
     if until != FINISHED and until in state["phases"]:
         return REACHED
-    if job["finished"]:
+    if state["finished"]:
         if state["outcome"] == "failed":
             raise _of(state["error"] or {}, "The step failed.")
         if until != FINISHED:
-            raise StateError(f"The step {state['step']} ended without reaching the phase {until}.", reason="phase_never_reached",
-                             detail={"phases": sorted(state["phases"])})
+            raise StateError(f"The step {state['step']} ended without reaching the phase {until}.",
+                             reason="phase_never_reached", detail={"phases": sorted(state["phases"])})
         return REACHED
     if job["alive"]:
         return RUNNING
-    if results and results["finished"] and _failed(results["result"]):
-        raise _of(results["result"], "The step died.")
-    raise StateError(f"The step {state['step']} died in the phase {_phase(job) or 'before its first'} (process {state['pid']}).",
+    raise StateError(f"The step {state['step']} died in the phase {_phase(state) or 'before its first'} (process {state['pid']}).",
                      reason="job_died", hint="Run the playbook again: the step sweeps what it left and starts again.",
                      detail={"pid": state["pid"], "started": state["started"], "phases": sorted(state["phases"])})
 
 
-def _is_stale(job, results) -> bool:
-    return bool(results and not results["finished"] and not job["alive"]
-                and clock.parse_utc(job["state"]["started"]) < results["since"])
+def _current(job, results):
+    """The job's state, unless an earlier run of the step left it.
 
-
-def _without_state(results) -> str:
-    """A module that ended without ever having been a job: it failed before, or it had nothing to do."""
-    if _failed(results["result"]):
-        raise _of(results["result"], "The step ended before it began.")
-    return REACHED
+    It did when it is older than the async task that is still running, or says "failed" although that task ended well.
+    """
+    state = job["state"]
+    if state is None or results is None or job["alive"]:
+        return state
+    if results["finished"]:
+        return None if state["outcome"] == "failed" and not _failed(results["result"]) else state
+    return None if clock.parse_utc(state["started"]) < results["since"] else state
 
 
 def _failed(result) -> bool:
-    return bool(result.get("failed")) or result.get("rc", 0) not in (0, None)
+    return bool(result.get("failed"))
+
+
+def _was_killed(result) -> bool:
+    """Whether this is async_wrapper's word for a module that gave no answer, not an answer."""
+    return "cmd" in result and "reason" not in result
 
 
 def _of(error, otherwise) -> DrError:
     return DrError(error.get("msg") or otherwise, reason=error.get("reason") or "step_failed", detail=error.get("detail"))
 
 
-def _phase(job):
-    phases = job["state"]["phases"] if job["state"] else {}
+def _phase(state):
+    phases = state["phases"] if state else {}
     return max(phases, key=lambda name: phases[name]["at"]) if phases else None
 
 
 def outcome(job, results, kind) -> dict:
     """What job_wait returns: {finished, reached, phase, phases, result, progress}."""
-    state = job["state"] if kind != PENDING else None
-    fresh = dict(job, state=state)
+    state = _current(job, results)
     result = (state or {}).get("result")
     if state is None and kind == REACHED:
         result = results["result"]
-    return {"finished": kind == REACHED and (state is None or job["finished"]), "reached": kind == REACHED,
-            "phase": _phase(fresh), "phases": (state or {}).get("phases") or {}, "result": result,
+    return {"finished": kind == REACHED and (state is None or bool(state["finished"])), "reached": kind == REACHED,
+            "phase": _phase(state), "phases": (state or {}).get("phases") or {}, "result": result,
             "progress": job["progress"] if state else None}
 
 
