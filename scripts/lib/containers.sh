@@ -9,6 +9,7 @@
 # machine gets its own packages: same mirrors, same pockets (updates, security), other release.
 kdr_debian_sources() {
     local suite=$1 lines
+    # shellcheck disable=SC2016 # the names are apt's
     lines=$(apt-get indextargets --format '$(ORIGIN)|$(REPO_URI)|$(CODENAME)|$(SUITE)|$(COMPONENT)' 'Created-By: Packages' 2>/dev/null |
         awk -F'|' -v suite="$suite" '
             $1 == "Debian" && $5 == "main" {
@@ -90,7 +91,7 @@ CONF
 kdr_podman() {
     local output
     kdr_podman_settings
-    KDR_WHY=""
+    export KDR_WHY=""
     if [ "$(id -u)" -ne 0 ]; then
         KDR_WHY="containers with systemd need root here"
         return 1

@@ -36,12 +36,14 @@ kdr_skip() {
 # Below sudo or in a chroot HOME may be missing or somebody else's; files made there would later be in their way.
 if [ -z "${HOME:-}" ] || ! [ -O "$HOME" ]; then
     HOME=$(getent passwd "$(id -u)" | cut -d: -f6)
-    [ -n "$HOME" ] && [ -d "$HOME" ] || kdr_die "user $(id -u) has no home directory; set KESTRA_DR_CACHE and HOME"
+    [ -d "${HOME:-/nowhere}" ] || kdr_die "user $(id -u) has no home directory; set KESTRA_DR_CACHE and HOME"
     export HOME
 fi
 
 KDR_CACHE=${KESTRA_DR_CACHE:-$HOME/.cache/kestra-dr}
-mkdir -p "$KDR_CACHE" && [ -w "$KDR_CACHE" ] || kdr_die "cannot write $KDR_CACHE; name another directory in KESTRA_DR_CACHE"
+if ! { mkdir -p "$KDR_CACHE" && [ -w "$KDR_CACHE" ]; }; then
+    kdr_die "cannot write $KDR_CACHE; name another directory in KESTRA_DR_CACHE"
+fi
 KDR_CACHE=$(cd "$KDR_CACHE" && pwd -P)
 mkdir -p "$KDR_CACHE/log" "$KDR_CACHE/lock"
 export KDR_CACHE
@@ -98,7 +100,7 @@ kdr_package_installed() {
 }
 
 kdr_package_known() {
-    apt-cache policy "$1" 2>/dev/null | grep -q '^  Candidate: [^(]'
+    apt-cache policy "$1" 2>/dev/null | grep '^  Candidate: [^(]' >/dev/null
 }
 
 kdr_apt_get() {
@@ -165,9 +167,11 @@ kdr_postgresql() {
 }
 
 kdr_find_pg_bin() {
-    local found
-    # Newest first; the glob is in order of names, and all of them have two digits.
-    found=$(ls -d /usr/lib/postgresql/[1-9][0-9]/bin/initdb 2>/dev/null | sort -r | head -n 1)
+    local candidate found=""
+    # The glob is in order of names, and all versions have two digits: the last one is the newest.
+    for candidate in /usr/lib/postgresql/[1-9][0-9]/bin/initdb; do
+        [ -x "$candidate" ] && found=$candidate
+    done
     [ -n "$found" ] && printf '%s\n' "${found%/initdb}"
 }
 
@@ -202,7 +206,7 @@ kdr_python_candidates() {
     for minor in 13 12 11 14 10 9; do
         printf '%s\n' "/usr/bin/python3.$minor" "/usr/local/bin/python3.$minor" "/opt/python3.$minor/bin/python3.$minor"
         for directory in "${PYENV_ROOT:-$HOME/.pyenv}/versions/3.$minor".* \
-            "${XDG_DATA_HOME:-$HOME/.local/share}/uv/python"/cpython-3."$minor".*; do
+            "${XDG_DATA_HOME:-$HOME/.local/share}/uv/python/cpython-3.$minor".*; do
             printf '%s\n' "$directory/bin/python3"
         done
         command -v "python3.$minor" || true
@@ -214,7 +218,8 @@ kdr_find_python() {
     local candidate python incomplete=""
     while IFS= read -r candidate; do
         [ -x "$candidate" ] || continue
-        python=$(kdr_python_at "$candidate" "$1" "$2") && [ -n "$python" ] || continue
+        python=$(kdr_python_at "$candidate" "$1" "$2") || continue
+        [ -n "$python" ] || continue
         if "$python" -I -c 'import ensurepip, venv' 2>/dev/null; then
             printf '%s\n' "$python"
             return 0

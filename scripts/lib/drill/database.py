@@ -42,9 +42,10 @@ class Database:
                 return psycopg.connect(dbname=name, autocommit=True, **wanted)
             except psycopg.OperationalError as error:
                 failure = error
+        said = str(failure).strip().splitlines()[0]
         where = f"{self._options['host']}:{self._options['port']}"
         raise DrillError(
-            f"PostgreSQL at {where} cannot be reached as {self._options['user']}: {str(failure).strip().splitlines()[0]}",
+            f"PostgreSQL at {where} cannot be reached as {self._options['user']}: {said}",
             "The drill takes address, user and password from Kestra's own configuration.",
         )
 

@@ -24,7 +24,7 @@ def is_up(url, timeout=2.0, headers=None) -> bool:
 def intervals_down(samples, begin, end) -> list:
     """[(from, to)] within [begin, end] during which Kestra was not up, from (time, up) samples in order.
 
-    An interval runs from the last good answer before it to the first good answer after it: the worst a caller could meet.
+    An interval runs from the last good answer before it to the first good one after it: the worst a caller could meet.
     """
     found, last_good, down = [], begin, False
     for moment, up in samples:
