@@ -22,6 +22,8 @@ from . import lifecycle_arming as arming
 from . import lifecycle_dead_man as dead_man
 
 SCHEMA = 1
+# What a health check says. LOGIN: the server is up, but wants a login for more. NOT_RUN: nobody was asked.
+UP, LOGIN, NOT_RUN = "UP", "login_wanted", "not_run"
 _POLL = 1.0
 # Without a health address: seconds the manager has to call Kestra running without a break before that counts.
 _STEADY = 5.0
@@ -88,8 +90,8 @@ def shown(record):
 class Lifecycle:
     """The verbs of one instance on this host.
 
-    manager: a Manager. health: callable() -> {"status": "UP" | other | None, "error": text | None}, or None when there
-    is no address to ask. check_mode: answer what would be changed, change nothing.
+    manager: a Manager. health: callable() -> {"status": UP | LOGIN | other | None, "error": text | None}, or None when
+    there is no address to ask. check_mode: answer what would be changed, change nothing.
     """
 
     def __init__(self, manager, state_dir: str, instance: str, *, health: Callable[[], dict] | None = None, keeper=None,
@@ -387,10 +389,12 @@ class Lifecycle:
             if current is not None and current.get("run_id") == (record or {}).get("run_id"):
                 os.unlink(os.path.join(self.directory, dead_man.RECORD))
                 dead_man.sync_directory(self.directory)
-        warning = arming.disarm_quietly(self._keeper)
+        warnings = [text for text in (arming.disarm_quietly(self._keeper),) if text]
+        if health and health["error"]:
+            warnings.append(f"Kestra's health could not be asked ({health['error']}): its management port wants a login.")
         return self._result(bool(record) or start, self.manager.status(), None, started=start, health=health,
                             found=(record or {}).get("found"), previous=shown(record),
-                            dead_man_fired=fired or None, warnings=[warning] if warning else [],
+                            dead_man_fired=fired or None, warnings=warnings,
                             seconds=round(time.monotonic() - begun, 3))
 
     def _start(self, record, timeout) -> bool:
@@ -407,7 +411,7 @@ class Lifecycle:
     def _wait_up(self, timeout: float) -> dict:
         """Waits until manager and health agree. Raises StateError with the last lines of Kestra's log."""
         end = time.monotonic() + timeout
-        health: dict[str, Any] = {"status": "not_run", "error": None}
+        health: dict[str, Any] = {"status": NOT_RUN, "error": None}
         steady_since = None
         while True:
             status = self.manager.status()
@@ -418,10 +422,11 @@ class Lifecycle:
                 steady_since = now
             if status.running and self._health:
                 health = self._health()
-                if health.get("status") == "UP":
+                if health["status"] == UP:
                     return health
-            elif status.running and now - steady_since >= _STEADY:
-                return health
+            # No address to ask, or one that wants a login we have not: the manager's word has to do, and says so.
+            if status.running and health["status"] in (NOT_RUN, LOGIN) and now - steady_since >= _STEADY:
+                return dict(health, status=NOT_RUN)
             if status.failed or now >= end:
                 log = self.manager.log_tail()
                 why = "failed to start" if status.failed else f"did not become healthy within {timeout:g} s"

@@ -339,8 +339,17 @@ class CommandManager(Manager):
         return found[-lines:]
 
 
+# Kept in step with plugins/doc_fragments/lifecycle.py.
+MANAGER_SPEC = {
+    "manager": {"type": "str", "choices": ["systemd", "command"], "default": "systemd"},
+    "unit": {"type": "str", "default": "kestra.service"},
+    "commands": {"type": "dict", "options": {"start": {"type": "raw"}, "stop": {"type": "raw"}, "status": {"type": "raw"}}},
+    "log_file": {"type": "path"},
+}
+
+
 def make(options: dict) -> Manager:
-    """The manager that the options name: manager, unit, commands {start, stop, status}, log_file."""
+    """The manager that the options of MANAGER_SPEC name."""
     if options["manager"] == "systemd":
         return SystemdManager(options["unit"])
     if options["manager"] == "command":

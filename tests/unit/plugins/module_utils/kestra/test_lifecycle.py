@@ -257,6 +257,14 @@ def test_without_a_health_address_the_manager_has_to_be_steady(host, monkeypatch
     assert result["health"]["status"] == "not_run" and time.monotonic() - begun >= 0.2
 
 
+def test_a_health_port_that_wants_a_login_is_not_run(host, monkeypatch):
+    monkeypatch.setattr(lifecycle, "_POLL", 0.01)
+    monkeypatch.setattr(lifecycle, "_STEADY", 0.2)
+    stop(host)
+    result = host.make(health=lambda: {"status": lifecycle.LOGIN, "error": "HTTP 401"}).started(RUN, timeout=10)
+    assert result["health"] == {"status": "not_run", "error": "HTTP 401"} and "login" in result["warnings"][0]
+
+
 def test_a_stop_under_way_is_waited_for_before_the_start(host, monkeypatch):
     monkeypatch.setattr(lifecycle, "_POLL", 0.01)
     host.manager.sees_stopping = False
