@@ -1,0 +1,77 @@
+# Copyright (c) 2026, Kestra community DR contributors
+# GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Names of databases and tables: how they are written in a manifest, and which databases are ours to drop. Pure."""
+from __future__ import annotations
+
+import re
+
+from ...core.errors import ConfigError, RefusedError
+
+# NAMEDATALEN - 1; the server cuts longer names silently, so two of them could become one.
+LONGEST = 63
+
+_PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
+_ID = r"\d{8}t\d{6}z_[0-9a-f]{6}"
+_BESIDE = re.compile(r"kestra_dr_[a-z0-9_]+")
+_UNDO = re.compile(r".+_undo_" + _ID, re.DOTALL)
+
+
+def display(*parts) -> str:
+    """A qualified name as manifests and messages write it: public.flows, public."Odd name".
+
+    Unambiguous, and independent of the server's list of reserved words (quote_ident is not).
+    """
+    return ".".join(part if _PLAIN.fullmatch(part) else '"' + part.replace('"', '""') + '"' for part in parts)
+
+
+def quoted(*parts) -> str:
+    """A qualified name for SQL and for the patterns of pg_dump, every part quoted."""
+    return ".".join('"' + part.replace('"', '""') + '"' for part in parts)
+
+
+def parse(text) -> tuple:
+    """The parts of a name in display() form. Raises ConfigError."""
+    parts, rest = [], text
+    while True:
+        found = re.match(r'"((?:[^"]|"")+)"|([^".]+)', rest)
+        if not found:
+            raise ConfigError(f"{text!r} is not a table name like flows, public.flows or public.\"Odd name\".",
+                              reason="bad_name")
+        parts.append(found.group(1).replace('""', '"') if found.group(1) is not None else found.group(2))
+        rest = rest[found.end():]
+        if not rest:
+            return tuple(parts)
+        if not rest.startswith("."):
+            raise ConfigError(f"{text!r} is not a table name like flows, public.flows or public.\"Odd name\".",
+                              reason="bad_name")
+        rest = rest[1:]
+
+
+def _suffix(point) -> str:
+    return point.lower().replace("-", "_")
+
+
+def beside_name(point) -> str:
+    """The database a recovery point (or a run) is restored into before it may take the live one's place."""
+    return "kestra_dr_" + _suffix(point)
+
+
+def undo_name(live, run) -> str:
+    """The name the live database gets when it is replaced. run: id of the restore, in the form of a recovery point's."""
+    tail = "_undo_" + _suffix(run)
+    head = live.encode("utf-8")[:LONGEST - len(tail)].decode("utf-8", "ignore")
+    return head + tail
+
+
+def is_ours(name) -> bool:
+    """Whether a database of this name was made, or set aside, by this collection."""
+    return _BESIDE.fullmatch(name) is not None or _UNDO.fullmatch(name) is not None
+
+
+def require_ours(name) -> None:
+    """Raises RefusedError for the name of any database that is not ours to drop."""
+    if not is_ours(name):
+        raise RefusedError(
+            f"The database {name!r} is not one of this collection's own (kestra_dr_* or *_undo_<run id>).",
+            reason="not_ours", hint="Nothing was dropped. Drop it by hand if that is meant.", detail={"database": name})

@@ -1,0 +1,220 @@
+# Copyright (c) 2026, Kestra community DR contributors
+# GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Databases made, replaced by rename, and removed. Everything here runs from the maintenance database."""
+from __future__ import annotations
+
+import time
+
+from ...core.errors import RefusedError, StateError
+from . import activity, connect, names
+
+# Seconds a session that was told to end gets to do so.
+_ENDING = 5.0
+
+
+def existing(connection) -> dict:
+    """{name: oid} of all databases."""
+    return dict(connection.execute("SELECT datname, oid::pg_catalog.int8 FROM pg_catalog.pg_database").fetchall())
+
+
+def position(found, live, replacement, undo) -> str:
+    """Where a swap stands, from the databases that exist. Pure. found: container of names.
+
+    before: replacement is there (live may be missing: then it only takes the name). done: live and undo are there.
+    Raises StateError for anything else.
+    """
+    if replacement in found and undo not in found:
+        return "before"
+    if replacement not in found and live in found:
+        return "done"
+    raise StateError(
+        f"The databases are not as a swap of {live} and {replacement} leaves them: "
+        + ", ".join(f"{name} {'exists' if name in found else 'is missing'}" for name in (live, replacement, undo)) + ".",
+        reason="swap_state", hint="Look at the server's databases before anything else is done.",
+        detail={name: name in found for name in (live, replacement, undo)})
+
+
+def require_free(connection, databases, *, terminate_idle_of=None, terminate_ours=False) -> None:
+    """Raises RefusedError while any session is on these databases, naming it.
+
+    terminate_idle_of: a role whose idle sessions are ended. terminate_ours: end what this collection has left there.
+    """
+    for database in databases:
+        found = activity.sessions(connection, database)
+        ending = [item for item in found if (terminate_ours and item["ours"]) or (
+            terminate_idle_of is not None and item["user"] == terminate_idle_of and item["state"] == "idle")]
+        for item in ending:
+            connection.execute("SELECT pg_catalog.pg_terminate_backend(%s)", (item["pid"],))
+        until = time.monotonic() + (_ENDING if ending else 0)
+        while True:
+            found = activity.sessions(connection, database)
+            if not found or time.monotonic() >= until:
+                break
+            time.sleep(0.1)
+        if found:
+            raise RefusedError(
+                f"The database {database} is in use: {activity.describe(found)}.", reason="database_in_use",
+                hint="Stop what is connected (every Kestra server, monitoring, psql), then run again.",
+                detail={"database": database, "sessions": found})
+
+
+def _privileges(connection, databases) -> None:
+    row = connection.execute("SELECT rolsuper, rolcreatedb, rolname FROM pg_catalog.pg_roles WHERE rolname = current_user"
+                             ).fetchone()
+    for name in databases:
+        owner = connection.execute(
+            "SELECT pg_catalog.pg_has_role(datdba, 'USAGE') FROM pg_catalog.pg_database WHERE datname = %s",
+            (name,)).fetchone()
+        if owner and not (row[0] or (row[1] and owner[0])):
+            raise RefusedError(f"The role {row[2]} may not rename the database {name}.", reason="privileges_missing",
+                               hint="Renaming needs the owner with CREATEDB, or a superuser; give login_user accordingly.",
+                               detail={"role": row[2], "database": name})
+
+
+def rename(login, renames, *, terminate_idle_of=None) -> None:
+    """Renames databases [(old, new)], all in one transaction: all or none. Raises RefusedError while they are in use."""
+    psycopg = connect.driver()
+    with connect.connect(login, application="kestra_dr swap") as connection:
+        try:
+            old = [pair[0] for pair in renames]
+            _privileges(connection, old)
+            require_free(connection, old, terminate_idle_of=terminate_idle_of)
+            with connection.transaction():
+                for source, target in renames:
+                    connection.execute(f"ALTER DATABASE {names.quoted(source)} RENAME TO {names.quoted(target)}")
+        except psycopg.errors.ObjectInUse:
+            # Somebody came between the look and the rename; the server refused, nothing has changed.
+            require_free(connection, old)
+            raise RefusedError("A database is in use.", reason="database_in_use",
+                               hint="Stop what connects to it again and again, then run again.") from None
+        except psycopg.errors.DuplicateDatabase as exc:
+            raise StateError(f"A database of that name exists already: {exc.diag.message_primary}.",
+                             reason="swap_state", hint="Look at the server's databases first.") from None
+        except psycopg.Error as exc:
+            raise connect.query_error(exc, "renaming databases") from None
+
+
+def swap(login, live, replacement, undo, *, terminate_idle_of=None) -> dict:
+    """Puts replacement in the place of live, which becomes undo. A live one that does not exist is no obstacle.
+
+    Called again after it was done it does nothing. Returns {changed, live_oid, undo_oid, undo}.
+    """
+    with connect.connect(login, application="kestra_dr swap") as connection:
+        found = existing(connection)
+    where = position(found, live, replacement, undo)
+    if where == "before":
+        rename(login, ([(live, undo)] if live in found else []) + [(replacement, live)],
+               terminate_idle_of=terminate_idle_of)
+        with connect.connect(login, application="kestra_dr swap") as connection:
+            found = existing(connection)
+    return {"changed": where == "before", "live_oid": found[live], "undo_oid": found.get(undo),
+            "undo": undo if undo in found else None}
+
+
+def revert(login, live, replacement, undo, *, terminate_idle_of=None) -> dict:
+    """Takes a swap back: live becomes replacement again, undo becomes live. Returns {changed}."""
+    with connect.connect(login, application="kestra_dr swap") as connection:
+        found = existing(connection)
+    if position(found, live, replacement, undo) == "before":
+        return {"changed": False}
+    rename(login, [(live, replacement)] + ([(undo, live)] if undo in found else []),
+           terminate_idle_of=terminate_idle_of)
+    return {"changed": True}
+
+
+def drop(login, name) -> dict:
+    """Drops a database of our own making or an undo point. Returns {changed, database}. Refuses any other name."""
+    names.require_ours(name)
+    psycopg = connect.driver()
+    with connect.connect(login, application="kestra_dr drop") as connection:
+        try:
+            if name not in existing(connection):
+                return {"changed": False, "database": name}
+            require_free(connection, [name], terminate_ours=True)
+            connection.execute(f"DROP DATABASE {names.quoted(name)}")
+            return {"changed": True, "database": name}
+        except psycopg.Error as exc:
+            raise connect.query_error(exc, f"dropping the database {name}") from None
+
+
+def create(login, name, *, owner, identity, owner_password=None, locale=None, settings=()) -> None:
+    """Creates an empty database like the dumped one. identity: of the manifest (encoding, collate, ctype, provider).
+
+    owner: role that owns it; created with owner_password when it does not exist. locale: instead of the recorded one.
+    settings: ["name=value"] of ALTER DATABASE. Raises RefusedError, ConnectError.
+    """
+    psycopg = connect.driver()
+    with connect.connect(login, application="kestra_dr create") as connection:
+        try:
+            if name in existing(connection):
+                raise RefusedError(f"The database {name} exists already.", reason="database_exists",
+                                   hint="Give a new name, or create: false for an empty one.")
+            _owner(connection, psycopg, owner, owner_password)
+            connection.execute(create_statement(name, owner, identity, locale, connection.info.server_version))
+            for item in settings:
+                key, unused, value = item.partition("=")
+                _setting(connection, psycopg, name, key, value)
+        except psycopg.errors.InsufficientPrivilege as exc:
+            raise RefusedError(f"The database {name} cannot be created: {exc.diag.message_primary}.",
+                               reason="privileges_missing",
+                               hint="Connect as a role with CREATEDB that is a member of the owner, or have an empty "
+                                    "database made and use create: false.") from None
+        except (psycopg.errors.WrongObjectType, psycopg.errors.UndefinedObject,
+                psycopg.errors.InvalidParameterValue) as exc:
+            raise RefusedError(f"The database {name} cannot be created like the source: {exc.diag.message_primary}.",
+                               reason="locale_missing",
+                               hint="Install that locale on the server, or give another by the option locale (C.UTF-8).",
+                               detail={"identity": identity}) from None
+        except psycopg.Error as exc:
+            raise connect.query_error(exc, f"creating the database {name}") from None
+
+
+def create_statement(name, owner, identity, locale, server_version) -> str:
+    """CREATE DATABASE from template0, which is the only template that may have any encoding and locale. Pure."""
+    def text(value):
+        return "'" + str(value).replace("'", "''") + "'"
+
+    parts = [f"CREATE DATABASE {names.quoted(name)} TEMPLATE template0"]
+    if owner:
+        parts.append(f"OWNER {names.quoted(owner)}")
+    if identity.get("encoding"):
+        parts.append(f"ENCODING {text(identity['encoding'])}")
+    if locale:
+        parts.append(f"LC_COLLATE {text(locale)} LC_CTYPE {text(locale)}")
+        return " ".join(parts)
+    if identity.get("collate"):
+        parts.append(f"LC_COLLATE {text(identity['collate'])} LC_CTYPE {text(identity['ctype'])}")
+    provider = identity.get("locale_provider")
+    if provider == "i" and server_version >= 150000:
+        parts.append(f"LOCALE_PROVIDER icu ICU_LOCALE {text(identity['locale'])}")
+    elif provider == "b" and server_version >= 170000:
+        parts.append(f"LOCALE_PROVIDER builtin BUILTIN_LOCALE {text(identity['locale'])}")
+    elif provider == "c" and server_version >= 150000:
+        parts.append("LOCALE_PROVIDER libc")
+    return " ".join(parts)
+
+
+def _owner(connection, psycopg, owner, password) -> None:
+    if not owner:
+        return
+    if connection.execute("SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = %s", (owner,)).fetchone():
+        return
+    if password is None:
+        raise RefusedError(f"The role {owner} does not exist on the target server.", reason="role_missing",
+                           hint="Create it, or give owner_password and it is created as a login role.",
+                           detail={"role": owner})
+    # Hashed here, so that the server's log cannot show it.
+    hashed = connection.pgconn.encrypt_password(password.encode("utf-8"), owner.encode("utf-8"), b"scram-sha-256")
+    connection.execute(psycopg.sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(
+        psycopg.sql.Identifier(owner), psycopg.sql.Literal(hashed.decode("ascii"))))
+
+
+def _setting(connection, psycopg, database, key, value) -> None:
+    """ALTER DATABASE … SET. List settings are stored as written, so they are taken apart like the server does."""
+    lists = ("search_path", "session_preload_libraries", "local_preload_libraries", "temp_tablespaces")
+    parts = [part.strip().strip('"') for part in value.split(",")] if key in lists else [value]
+    connection.execute(psycopg.sql.SQL("ALTER DATABASE {} SET {} TO {}").format(
+        psycopg.sql.Identifier(database), psycopg.sql.SQL(".").join(
+            psycopg.sql.Identifier(part) for part in key.split(".")),
+        psycopg.sql.SQL(", ").join(psycopg.sql.Literal(part) for part in parts)))
