@@ -43,8 +43,11 @@ kdr_apt_settings() {
 
 # kdr_rootfs SUITE TAR PACKAGE...: a minimal root file system of that release as a tar archive.
 kdr_rootfs() {
-    local suite=$1 tar=$2 sources settings temporary
+    local suite=$1 tar=$2 sources settings temporary include=()
     shift 2
+    if [ $# -gt 0 ]; then
+        include=("--include=$(IFS=, && printf '%s' "$*")")
+    fi
     kdr_packages mmdebstrap || return $?
     sources=$(kdr_need_debian_sources "$suite") || return $?
     settings=$(mktemp "$KDR_CACHE/apt.XXXXXX")
@@ -53,10 +56,8 @@ kdr_rootfs() {
     kdr_say "building a Debian root file system ($suite${*:+ with $*})"
     # Owners in the archive must be right, so this runs as root or in a user namespace; --format names what the
     # temporary name does not.
-    if ! printf '%s\n' "$sources" | mmdebstrap --variant=minbase --format=tar --include="$(
-        IFS=,
-        printf '%s' "$*"
-    )" --aptopt="$settings" "$suite" "$temporary" - >"$KDR_CACHE/log/rootfs-$suite.log" 2>&1 9>&-; then
+    if ! printf '%s\n' "$sources" | mmdebstrap --variant=minbase --format=tar "${include[@]}" --aptopt="$settings" \
+        "$suite" "$temporary" - >"$KDR_CACHE/log/rootfs-$suite.log" 2>&1 9>&-; then
         tail -n 20 "$KDR_CACHE/log/rootfs-$suite.log" >&2
         rm -f "$temporary" "$settings"
         kdr_die "could not build a root file system of $suite"

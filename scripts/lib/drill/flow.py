@@ -205,13 +205,17 @@ class Drill:
         files, total = disaster.tree_size(self._kestra.target.storage)
         how = self._kestra.plan_loss()
         self._note(aside=getattr(self._kestra, "aside", None))
+        storage = self._kestra.target.storage
+        before = storage.stat().st_ino
         lost_at, wall = time.monotonic(), time.time()
         self._kestra.lose()
-        if self._kestra.database.exists() or self._kestra.target.storage.exists():
+        # A Kestra that still runs may have made a new storage directory at once.
+        if self._kestra.database.exists() or (storage.exists() and storage.stat().st_ino == before):
             raise DrillError("The disaster did not happen: the database or the storage is still there.")
         self.result.lost = (
             f"{how}: {facts['rows']:,} rows in {facts['tables']} tables ({size(facts['bytes'])}), "
-            f"{files:,} files ({size(total)}); the API had listed {totals['flows']:,} flows and {totals['executions']:,} executions"
+            f"{files:,} files ({size(total)}); "
+            f"the API had listed {totals['flows']:,} flows and {totals['executions']:,} executions"
         )
         self.result.rpo = wall - self.result.chosen.pinned
         self._step("disaster", begin, f"DISASTER: {how}")
