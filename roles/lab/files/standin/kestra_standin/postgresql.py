@@ -353,6 +353,44 @@ class Store:
         with self.tx() as work:
             return {"database": "PostgreSQL", "version": work.one("SHOW server_version")[0]}
 
+    # bulk ------------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def load(connection, table, columns, rows):
+        """COPY rows (lists of text or None) into a table; returns how many."""
+        statement = sql.SQL("COPY {} ({}) FROM STDIN").format(
+            sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns)))
+        count, block, size = 0, [], 0
+        with connection.cursor() as cursor, cursor.copy(statement) as copy:
+            for row in rows:
+                line = "\t".join("\\N" if text is None else text.replace("\\", "\\\\").replace("\t", "\\t").replace(
+                    "\n", "\\n") for text in row) + "\n"
+                block.append(line)
+                size += len(line)
+                count += 1
+                if size > 1 << 18:
+                    copy.write("".join(block))
+                    block, size = [], 0
+            copy.write("".join(block))
+        return count
+
+    def analyze(self):
+        """Refresh the planner's statistics."""
+        connection = self.connect()
+        try:
+            connection.execute("ANALYZE")
+        finally:
+            connection.close()
+
+    def sizes(self):
+        """{table: [rows, bytes with indexes]} and the database's bytes."""
+        with self.tx() as work:
+            names = [row[0] for row in work.rows(
+                "SELECT tablename FROM pg_tables WHERE schemaname = current_schema() ORDER BY 1")]
+            tables = {name: [work.count(name), work.one("SELECT pg_total_relation_size(%s::regclass)", (name,))[0]]
+                      for name in names}
+            return tables, work.one("SELECT pg_database_size(current_database())")[0]
+
     # migrations ------------------------------------------------------------------------------------------------
 
     def migrate(self, version, log):
