@@ -210,7 +210,7 @@ def _version(executable, report):
     except ToolError as exc:
         report["warnings"].append(f"Kestra's version is not known: {exc.message}")
         return None
-    found = re.search(r"(?m)(?:^|\s)v?(\d+\.\d+[0-9A-Za-z.+-]*)\s*$", done.stdout)
+    found = re.search(r"(?m)^v?(\d+\.\d+[0-9A-Za-z.+-]*)\s*$", done.stdout)
     if not found:
         report["warnings"].append(f"Kestra's version is not known: {executable} --version printed none.")
         return None

@@ -77,9 +77,10 @@ def shown_url(url):
     """
     if url is None:
         return None
-    scheme, separator, rest = str(url).rpartition("://")
-    rest = re.split(r"[?#]", rest.rpartition("@")[2])[0]
-    return scheme.rpartition("@")[2] + separator + rest
+    scheme, separator, rest = str(url).partition("://")
+    if not separator:
+        scheme, rest = "", str(url)
+    return scheme + separator + re.split(r"[?#]", rest.rpartition("@")[2])[0]
 
 
 def strings(value):

@@ -40,7 +40,8 @@ def test_a_later_file_wins_key_by_key():
 
 
 def test_the_whole_order():
-    layers = {"overrides": ["x.y: override"], "system_properties": {"x.y": "property"}, "environment": {"X_Y": "variable"}}
+    layers = {"overrides": ["x.y: override"], "system_properties": {"x.y": "property"},
+              "environment": {"X_Y": "variable"}}
     expected = ["override", "property", "variable", "file"]
     for index, name in enumerate(expected):
         assert make("x.y: file", **layers).get("x.y") == name
@@ -65,7 +66,8 @@ def test_variables_reach_dotted_and_hyphenated_keys():
 
 
 def test_server_local_forces_h2_above_everything():
-    found = make(BASE, command=("server", "local"), working_directory="/srv/k", overrides=["kestra.queue.type: postgres"])
+    found = make(BASE, command=("server", "local"), working_directory="/srv/k",
+                 overrides=["kestra.queue.type: postgres"])
     assert found.repository_type() == found.queue_type() == "h2"
     assert found.get("kestra.storage.local.base-path") == "/srv/k/data"
     with pytest.raises(ConfigError) as caught:
@@ -73,7 +75,8 @@ def test_server_local_forces_h2_above_everything():
     assert caught.value.reason == "unsupported_repository" and "h2" in caught.value.message
 
 
-@pytest.mark.parametrize("command", [("server", "standalone", "--port", "9090"), ("server", "webserver", "--port=9090")])
+@pytest.mark.parametrize("command", [("server", "standalone", "--port", "9090"),
+                                     ("server", "webserver", "--port=9090")])
 def test_port_option(command):
     assert make("micronaut.server.port: 1", command=command).describe()["ports"]["server"] == 9090
 
@@ -256,7 +259,8 @@ def test_no_credentials_of_what_has_none(repository):
 # -- storages, search, queue ------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("text, expected", [
-    ("s3: {endpoint: 'http://u:p@h:9000', region: r, bucket: b, accessKey: AKIA1, secretKey: sk1, forcePathStyle: true}",
+    ("s3: {endpoint: 'http://u:p@h:9000', region: r, bucket: b, accessKey: AKIA1, secretKey: sk1, "
+     "forcePathStyle: true}",
      {"endpoint": "http://h:9000", "region": "r", "bucket": "b", "force_path_style": True, "path": None}),
     ("minio: {endpoint: h, port: 9000, secure: false, bucket: b, access-key: AKIA1, secret-key: sk1}",
      {"endpoint": "h", "port": 9000, "secure": False, "bucket": "b", "region": None, "part_size": None, "vhost": None,
@@ -302,13 +306,14 @@ kestra:
     client.properties: {bootstrap.servers: "k1:9092,k2:9092", sasl.jaas.config: hidden3}
 """)
     described = found.describe()
-    assert described["elasticsearch"] == {"hosts": ["https://es1:9200", "es2:9200"], "index_prefix": "prod_", "user": "e",
-                                          "trust_all_ssl": False}
+    assert described["elasticsearch"] == {"hosts": ["https://es1:9200", "es2:9200"], "index_prefix": "prod_",
+                                          "user": "e", "trust_all_ssl": False}
     assert described["kafka"] == {"bootstrap": ["k1:9092", "k2:9092"], "topic_prefix": "kestra_",
                                   "consumer_prefix": "kestra_", "message_protection": None}
     assert "hidden" not in json.dumps(described)
     assert {"hidden1", "hidden2", "hidden3"} <= set(found.secrets())
-    listed = make("kestra:\n  repository.type: elasticsearch\n  elasticsearch.client.http-hosts: ['http://a:1', 'http://b:2']")
+    listed = make("kestra:\n  repository.type: elasticsearch\n"
+                  "  elasticsearch.client.http-hosts: ['http://a:1', 'http://b:2']")
     assert listed.describe()["elasticsearch"]["hosts"] == ["http://a:1", "http://b:2"]
 
 
@@ -331,7 +336,8 @@ def test_where_kestra_answers(text, api, management):
 
 
 def test_basic_auth_of_the_api():
-    text = "kestra.server.basic-auth: {username: a, password: 12345678}\nendpoints.all.basicAuth: {username: m, password: pm}"
+    text = ("kestra.server.basic-auth: {username: a, password: 12345678}\n"
+            "endpoints.all.basicAuth: {username: m, password: pm}")
     assert make(text).api_credentials() == {"user": "a", "password": "12345678", "management_user": "m",
                                             "management_password": "pm"}
     off = make(text + "\nkestra.server.basic-auth.enabled: false").api_credentials()
@@ -362,8 +368,8 @@ micronaut.http.services.x.url: https://bot:url-secret@h/
                    "MY_TOKEN": "env-secret", "KESTRA_EE_LICENSE_KEY": "licence-secret", "PATH": "/usr/bin"}
     found = make(text, environment=environment, system_properties={"some.password": "property-secret"})
     secrets = set(found.secrets())
-    wanted = {"s3cretpass", "enc-secret", "mgmt-secret", "in-a-list-secret", "url-secret", "vault-secret", "flow-secret",
-              environment["SECRET_API"], "env-secret", "licence-secret", "property-secret"}
+    wanted = {"s3cretpass", "enc-secret", "mgmt-secret", "in-a-list-secret", "url-secret", "vault-secret",
+              "flow-secret", environment["SECRET_API"], "env-secret", "licence-secret", "property-secret"}
     assert wanted <= secrets
     assert not secrets & {"prod", "/usr/bin", "m"}
     described = json.dumps(found.describe())
@@ -379,7 +385,8 @@ def test_names_of_keys_and_variables():
     names = found.environment_names()
     assert names["secrets"] == ["SECRET_A", "SECRET_B"] and names["variables"] == ["ENV_X"]
     assert names["other_secrets"] == ["DB_PASSWORD", "KESTRA_EE_LICENSE_KEY"]
-    old = make("kestra.variables.env-vars-prefix: KESTRA_", environment={"KESTRA_X": "1", "KESTRA_CONFIGURATION": "a: 1"})
+    old = make("kestra.variables.env-vars-prefix: KESTRA_",
+               environment={"KESTRA_X": "1", "KESTRA_CONFIGURATION": "a: 1"})
     assert old.environment_names()["variables"] == ["KESTRA_X"]
 
 

@@ -66,7 +66,8 @@ def test_what_the_parser_chokes_on_otherwise_is_malformed_too(text):
     assert caught.value.reason == "malformed_yaml" and SECRET not in str(caught.value.to_result())
 
 
-@pytest.mark.parametrize("text, kind", [("- a\n- b\n", "a list"), ("just text\n", "plain text"), ("42\n", "a single value")])
+@pytest.mark.parametrize("text, kind", [("- a\n- b\n", "a list"), ("just text\n", "plain text"),
+                                        ("42\n", "a single value")])
 def test_a_top_level_that_is_no_mapping_is_refused(text, kind):
     with pytest.raises(ConfigError) as caught:
         flat(text)

@@ -48,7 +48,7 @@ def test_durations(value, seconds):
 @pytest.mark.parametrize("url, shown", [
     ("https://user:pass@h:9000/path?sig=x#y", "https://h:9000/path"), ("http://h", "http://h"), ("h:9200", "h:9200"),
     ("user:pass@h:9200", "h:9200"), (None, None), ("http://u:p/a@h:1/x", "http://h:1/x"),
-    ("http://[::1]:9/x", "http://[::1]:9/x"),
+    ("http://[::1]:9/x", "http://[::1]:9/x"), ("https://h/x?next=http://y", "https://h/x"),
 ])
 def test_a_shown_url_has_no_credentials(url, shown):
     assert values.shown_url(url) == shown
