@@ -1,0 +1,252 @@
+#!/usr/bin/python
+# Copyright (c) 2026, Kestra community DR contributors
+# GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Proves a sealed recovery point."""
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: recovery_point_verify
+short_description: Prove that a sealed recovery point can be restored
+version_added: 1.0.0
+author:
+  - Kestra community DR contributors (@kestra-community)
+description:
+  - Reads a recovery point back from the repository and compares it with its manifest, as deep as O(depth) says.
+  - The result is recorded beside the manifest, and backed up with it. Nothing of Kestra's is touched.
+  - Fails when anything differs or cannot be read; the verdict is recorded then too. All return values are then also in
+    C(detail), where M(kestra_community.dr.job_wait) shows them.
+  - Fails without recording anything when the verification could not be done, for example without a connection.
+extends_documentation_fragment:
+  - kestra_community.dr.attributes
+  - kestra_community.dr.vault
+  - kestra_community.dr.restic
+  - kestra_community.dr.job
+attributes:
+  check_mode:
+    support: full
+    details: Checks the manifest and its lists in the vault directory and that the repository opens; records nothing.
+  diff_mode:
+    support: none
+  idempotent:
+    support: none
+    details: Each run is a verification of its own.
+options:
+  id:
+    description: Id of the recovery point, V(latest) or V(latest_verified).
+    type: str
+    required: true
+  depth:
+    description:
+      - V(digest) reads everything out of the repository and compares sizes, digests, names, owners, modes and times.
+      - V(structure) also reads the whole dump and counts the rows in it.
+      - V(counts) also restores the dump into a scratch server and compares every count and definition. Only this
+        earns the verdict C(verified).
+    type: str
+    choices: [digest, structure, counts]
+    default: counts
+  work_dir:
+    description:
+      - Directory on the worker host that has room for the dump, for V(structure) and V(counts). Default is the vault.
+    type: path
+  scratch_dir:
+    description:
+      - Directory in which a private scratch server may live. Other users must be able to enter it, because PostgreSQL
+        does not run as root. Default is the system's temporary directory.
+    type: path
+  scratch_user:
+    description: Account a private scratch server runs as when the module runs as root. Default is C(postgres), else C(nobody).
+    type: str
+  bin_dir:
+    description: Directory of PostgreSQL's programs. Default is the installed ones that fit best.
+    type: path
+  jobs:
+    description: Parallel connections of the restore. Default is one for each core.
+    type: int
+  login_host:
+    description:
+      - Name or address of a scratch PostgreSQL server. A database is created there and dropped at the end.
+      - Without it and O(login_unix_socket), a private server is started from programs on this host.
+      - The server the recovery point was taken from is refused.
+    type: str
+  login_unix_socket:
+    description: Directory of the scratch server's Unix socket, to be used in place of O(login_host).
+    type: path
+  login_port:
+    description: Port of the scratch server. Default is V(5432).
+    type: int
+  login_user:
+    description: Role on the scratch server that may create databases. Default is V(postgres).
+    type: str
+  login_password:
+    description: Its password.
+    type: str
+  login_password_file:
+    description: File with the password on the host the module runs on.
+    type: path
+  login_db:
+    description: The database to connect to for creating another one.
+    type: str
+    default: postgres
+  ssl_mode:
+    description: Whether and how TLS is used, as libpq's C(sslmode).
+    type: str
+    choices: [disable, allow, prefer, require, verify-ca, verify-full]
+  ssl_root_cert:
+    description: File with the certificate authority to check the scratch server against, in PEM format.
+    type: path
+  ssl_cert:
+    description: File with a client certificate, in PEM format.
+    type: path
+  ssl_key:
+    description: File with the key of O(ssl_cert), in PEM format.
+    type: path
+  connect_timeout:
+    description: Seconds to wait for a connection.
+    type: int
+    default: 10
+"""
+
+EXAMPLES = r"""
+- name: Restore the newest recovery point into a private scratch server and compare everything
+  kestra_community.dr.recovery_point_verify:
+    vault: /var/lib/kestra-dr/vault
+    instance: kestra
+    id: latest
+    repository: /srv/backup/kestra
+    repository_password_file: /etc/kestra-dr/restic
+
+- name: Read everything back without a database server
+  kestra_community.dr.recovery_point_verify:
+    vault: /var/lib/kestra-dr/vault
+    instance: kestra
+    id: 20261123T001500Z-a1b2c3
+    depth: digest
+    repository: /srv/backup/kestra
+    repository_password_file: /etc/kestra-dr/restic
+"""
+
+RETURN = r"""
+id:
+  description: Id of the recovery point.
+  type: str
+  returned: success
+instance_id:
+  description: Id of the instance it holds.
+  type: str
+  returned: success
+verdict:
+  description: V(verified), V(unverified) with the depth that passed, V(differs) or V(failed).
+  type: str
+  returned: when the verification was done
+verdict_line:
+  description: The verdict with its depth, for people.
+  type: str
+  returned: when the verification was done
+  sample: verified (counts)
+depth:
+  description: The depth that passed, or at which something failed.
+  type: str
+  returned: when the verification was done
+checks:
+  description: Every check with C(name), C(depth), C(verdict), C(expected), C(found), C(reason) and C(seconds).
+  type: list
+  elements: dict
+  returned: success, and when something differs or cannot be read
+file:
+  description: Where the verification is recorded.
+  type: str
+  returned: when the verification was done
+seconds:
+  description: How long it took.
+  type: float
+  returned: when the verification was done
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.kestra_community.dr.plugins.module_utils.core import jobs, wiring
+from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import IntegrityError
+from ansible_collections.kestra_community.dr.plugins.module_utils.core.secrets import Redactor
+from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import options as postgresql
+from ansible_collections.kestra_community.dr.plugins.module_utils.vault import catalog, checks, options, ship, verify
+from ansible_collections.kestra_community.dr.plugins.module_utils.vault.restic import Restic
+from ansible_collections.kestra_community.dr.plugins.module_utils.vault.verify_postgresql import Postgresql
+
+# Of the option group postgresql: how to reach a server. What Kestra's own database is does not matter here.
+LOGIN = ("login_host", "login_port", "login_unix_socket", "login_user", "login_password", "login_password_file",
+         "login_db", "ssl_mode", "ssl_root_cert", "ssl_cert", "ssl_key", "connect_timeout")
+
+
+def engine(params, redactor):
+    login = None
+    if params["login_host"] or params["login_unix_socket"]:
+        login = postgresql.resolve(dict(params, database=None, schema=None)).login
+        redactor.add(login.password)
+    return Postgresql(login=login, base=params["scratch_dir"], user=params["scratch_user"], bin_dir=params["bin_dir"],
+                      jobs=params["jobs"], redactor=redactor)
+
+
+def look_only(vault, point, restic):
+    """Check mode: what can be told without reading the data."""
+    shipped = ship.newest_shipped(ship.own_snapshots(vault, restic))
+    differing = ship.list_differences(vault, point)
+    done = checks.Checks()
+    done.run("digest", "lists: as sealed", lambda: ({}, differing))
+    done.run("digest", "manifest: in the repository", lambda: (True, point in shipped))
+    return {"changed": True, "checks": done.done}
+
+
+def told(record, warnings):
+    """The result of the step. Raises IntegrityError, with the same facts as detail, unless everything passed."""
+    facts = {key: record[key] for key in ("id", "verdict", "depth", "checks", "file", "seconds")}
+    facts.update(verdict_line=checks.line(record), instance_id=record["instance"]["id"])
+    if record["outcome"] == "pass":
+        return dict(facts, warnings=warnings, changed=True)
+    first = next(item for item in record["checks"] if item["verdict"] != checks.PASS)
+    raise IntegrityError(
+        f"The recovery point {record['id']} {record['outcome']}: {first['name']}: expected {first['expected']}, "
+        f"found {first['found']}.", reason=first["reason"] or "verification_differs",
+        hint="Do not rely on it. Take another backup, and verify an older recovery point.", detail=facts)
+
+
+def main():
+    spec = dict(catalog.argument_spec(), **options.argument_spec(), **jobs.argument_spec())
+    spec.update({name: value for name, value in postgresql.argument_spec().items() if name in LOGIN})
+    spec.update(
+        id={"type": "str", "required": True},
+        depth={"type": "str", "choices": list(verify.DEPTHS_HERE), "default": "counts"},
+        work_dir={"type": "path"}, scratch_dir={"type": "path"}, scratch_user={"type": "str"}, bin_dir={"type": "path"},
+        jobs={"type": "int"})
+    module = AnsibleModule(
+        argument_spec=spec, supports_check_mode=True, required_one_of=options.REQUIRED_ONE_OF,
+        mutually_exclusive=options.MUTUALLY_EXCLUSIVE + postgresql.MUTUALLY_EXCLUSIVE)
+    redactor = Redactor()
+
+    def body(module):
+        params = module.params
+        vault = catalog.Catalog(params["vault"], params["instance"])
+        vault.check_vault()
+        point = catalog.choose(vault.summaries(), params["id"], vault.instance)["id"]
+        restic = Restic(options.from_options(params), redactor)
+        if module.check_mode:
+            return dict(look_only(vault, point, restic), id=point, instance_id=vault.manifest(point)["instance"]["id"])
+        tester = engine(params, redactor)
+
+        def work(progress):
+            record = verify.verify(vault, point, params["depth"], restic, progress, engine=tester,
+                                   work_dir=params["work_dir"])
+            return told(record, verify.ship_again(vault, point, restic))
+
+        fingerprint = jobs.fingerprint_of([point, params["depth"], restic.repository.fingerprint()])
+        try:
+            return jobs.Job(params["job_dir"], "verify", fingerprint, redactor).run(work)
+        except IntegrityError as exc:
+            if "verdict" not in exc.detail:
+                raise
+            return dict(exc.to_result(), failed=True, changed=True, **exc.detail)
+
+    wiring.run(module, body, redactor)
+
+
+if __name__ == "__main__":
+    main()
