@@ -1,0 +1,46 @@
+# Copyright (c) 2026, Kestra community DR contributors
+# GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The database half of a swap: PostgreSQL databases that change names, all in one transaction."""
+from __future__ import annotations
+
+from ..core.errors import RefusedError
+from ..engines.postgresql import connect, swap
+
+
+class PostgresqlStore:
+    """Databases as the swap sees them. login: connect.Login."""
+
+    kind = "database"
+
+    def __init__(self, login):
+        self._login = login
+
+    def _existing(self) -> dict:
+        with connect.connect(self._login, application="kestra_dr swap") as connection:
+            return swap.existing(connection)
+
+    def identities(self, names) -> dict:
+        """{name: oid or None}; a rename keeps the oid."""
+        found = self._existing()
+        return {name: found.get(name) for name in names.all()}
+
+    def check(self, names) -> None:
+        """Raises RefusedError while sessions exist, naming them."""
+        with connect.connect(self._login, application="kestra_dr swap") as connection:
+            found = swap.existing(connection)
+            swap.require_free(connection, [name for name in names.all() if name in found])
+
+    def rename(self, pairs) -> None:
+        """Renames all or none."""
+        swap.rename(self._login, pairs)
+
+    def remove(self, name, expected) -> bool:
+        """Drops a database whose oid is the expected one. Returns whether there was one."""
+        found = self._existing().get(name)
+        if found is None:
+            return False
+        if found != expected:
+            raise RefusedError(f"The database {name} is not the one that this undo point names; it stays.", reason="not_ours",
+                               detail={"database": name})
+        return swap.drop(self._login, name)["changed"]

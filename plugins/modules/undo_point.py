@@ -1,0 +1,225 @@
+#!/usr/bin/python
+# Copyright (c) 2026, Kestra community DR contributors
+# GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Swaps a restored database and storage with the live ones, and back."""
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: undo_point
+short_description: Swap a restored database and storage with the live ones, and back
+version_added: 1.0.0
+author:
+  - Kestra community DR contributors (@kestra-community)
+description:
+  - Puts a replacement in the place of the live database and of the live storage directory by renaming. What was live is kept, as the undo point.
+  - >-
+    Both or none. Everything that can be refused is refused before anything is touched; when a step fails the others are taken back; after a kill,
+    a power cut or a failure that could not be taken back, the same call goes on from where it stopped. A journal in the vault says what was planned,
+    and what really lies under the names (a database's oid, a directory's inode) says how far it got.
+  - Storage is renamed first, the databases last and in one transaction. Nothing is ever deleted but by O(state=absent).
+  - Runs on the worker host. Kestra has to be stopped; databases in use are refused and their sessions named.
+extends_documentation_fragment:
+  - kestra_community.dr.attributes
+  - kestra_community.dr.vault
+  - kestra_community.dr.postgresql
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options:
+  state:
+    description:
+      - V(swapped) puts the replacement in place.
+      - V(reverted) swaps back. What was restored is kept under the name of the replacement, so V(swapped) can follow again.
+      - V(absent) removes the half of each pair that is not live, and the undo point. It needs O(confirm).
+    type: str
+    choices: [swapped, reverted, absent]
+    required: true
+  id:
+    description: Id of the undo point, made by the run that swaps, for example V(20261123T001500Z-a1b2c3).
+    type: str
+    required: true
+  database_pair:
+    description:
+      - The databases to swap. Only needed at the first call with this O(id); later calls go by the journal.
+      - Left out at the first call, no database is swapped.
+    type: dict
+    suboptions:
+      live:
+        description: Kestra's database. Default is O(database), or what O(config) says.
+        type: str
+      replacement:
+        description: The restored database.
+        type: str
+        required: true
+      undo:
+        description: The name under which the live one is kept. Default is C(<live>_undo_<id>).
+        type: str
+  storage_pair:
+    description:
+      - The storage directories to swap, as absolute paths on this host. Only needed at the first call with this O(id).
+      - >-
+        All three have to be on one file system, none may be a mount point or hold one. Symbolic links are followed.
+        Left out at the first call, no storage is swapped.
+    type: dict
+    suboptions:
+      live:
+        description: Kestra's storage directory.
+        type: path
+        required: true
+      replacement:
+        description: The restored directory.
+        type: path
+        required: true
+      undo:
+        description: The path under which the live one is kept. Default is C(<live>.kestra-dr-undo-<id>).
+        type: path
+  recovery_point:
+    description: Id of the recovery point that the replacement was restored from, for the list.
+    type: str
+  run_id:
+    description: Id of the run, for the list.
+    type: str
+  confirm:
+    description: The O(id) once more, for O(state=absent).
+    type: str
+seealso:
+  - module: kestra_community.dr.kestra_service
+"""
+
+EXAMPLES = r"""
+- name: Put the restored pair in place
+  kestra_community.dr.undo_point:
+    state: swapped
+    id: 20261123T001500Z-a1b2c3
+    vault: /var/lib/kestra-dr/vault
+    instance: kestra
+    login_unix_socket: /var/run/postgresql
+    login_user: postgres
+    database: kestra
+    database_pair:
+      replacement: kestra_dr_20261123t001500z_a1b2c3
+    storage_pair:
+      live: /app/storage
+      replacement: /app/storage.kestra-dr-20261123T001500Z-a1b2c3
+
+- name: It was the wrong one
+  kestra_community.dr.undo_point:
+    state: reverted
+    id: 20261123T001500Z-a1b2c3
+    vault: /var/lib/kestra-dr/vault
+    instance: kestra
+    login_unix_socket: /var/run/postgresql
+    login_user: postgres
+
+- name: It was the right one, and the replaced pair is not needed any more
+  kestra_community.dr.undo_point:
+    state: absent
+    id: 20261123T001500Z-a1b2c3
+    confirm: 20261123T001500Z-a1b2c3
+    vault: /var/lib/kestra-dr/vault
+    instance: kestra
+    login_unix_socket: /var/run/postgresql
+    login_user: postgres
+"""
+
+RETURN = r"""
+id:
+  description: Id of the undo point.
+  type: str
+  returned: success
+state:
+  description: Where both halves are now, V(swapped), V(reverted) or V(absent).
+  type: str
+  returned: success
+journal:
+  description: Path of the journal.
+  type: str
+  returned: success
+resumed:
+  description: Whether an interrupted call was continued.
+  type: bool
+  returned: success
+database:
+  description: >-
+    The databases, C(live), C(replacement), C(undo), and C(kept), the name of the one that is not live (null when there is none).
+    Null when this undo point has no database.
+  type: dict
+  returned: success
+storage:
+  description: The same for the directories.
+  type: dict
+  returned: success
+removed:
+  description: Names of what was removed (or would be).
+  type: dict
+  returned: state=absent
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.kestra_community.dr.plugins.module_utils.core import wiring
+from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import names as database_names
+from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import options
+from ansible_collections.kestra_community.dr.plugins.module_utils.swap import undo_point
+from ansible_collections.kestra_community.dr.plugins.module_utils.swap.databases import PostgresqlStore
+from ansible_collections.kestra_community.dr.plugins.module_utils.swap.directories import DirectoryStore, resolved
+from ansible_collections.kestra_community.dr.plugins.module_utils.swap.journal import DIRECTORY
+from ansible_collections.kestra_community.dr.plugins.module_utils.swap.position import Names
+from ansible_collections.kestra_community.dr.plugins.module_utils.vault.catalog import Catalog, argument_spec, checked
+
+
+def asked_names(params, place):
+    """{kind: Names} as the options ask for, defaults filled in."""
+    asked, point = {}, params["id"]
+    pair = params["database_pair"]
+    if pair:
+        live = pair["live"] or place.require_database()
+        asked["database"] = Names(live, pair["replacement"], pair["undo"] or database_names.undo_name(live, point))
+    pair = params["storage_pair"]
+    if pair:
+        live = resolved(pair["live"])
+        asked["storage"] = Names(live, resolved(pair["replacement"]), resolved(pair["undo"] or f"{live}.kestra-dr-undo-{point}"))
+    return asked
+
+
+def body(module, redactor):
+    params = module.params
+    place = options.of_module(module, redactor)
+    directory = Catalog(params["vault"], params["instance"]).below(DIRECTORY)
+    facts = {"instance": params["instance"], "run_id": params["run_id"], "recovery_point": params["recovery_point"]}
+    result = undo_point.ensure(
+        params["state"], directory, checked(params["id"]), asked_names(params, place),
+        {"database": PostgresqlStore(place.login), "storage": DirectoryStore()},
+        dict(facts, server=place.login.place), confirm=params["confirm"], check_mode=module.check_mode)
+    if not module._diff:
+        result.pop("diff")
+    return options.trust(module, result)
+
+
+def main():
+    redactor = options.FactRedactor()
+    module = AnsibleModule(
+        argument_spec=dict(
+            options.argument_spec(), **argument_spec(),
+            state={"type": "str", "choices": ["swapped", "reverted", "absent"], "required": True},
+            id={"type": "str", "required": True},
+            database_pair={"type": "dict", "options": {
+                "live": {"type": "str"}, "replacement": {"type": "str", "required": True}, "undo": {"type": "str"}}},
+            storage_pair={"type": "dict", "options": {
+                "live": {"type": "path", "required": True}, "replacement": {"type": "path", "required": True},
+                "undo": {"type": "path"}}},
+            recovery_point={"type": "str"},
+            run_id={"type": "str"},
+            confirm={"type": "str"}),
+        mutually_exclusive=options.MUTUALLY_EXCLUSIVE,
+        required_if=[("state", "absent", ["confirm"])],
+        supports_check_mode=True)
+    wiring.run(module, lambda module: body(module, redactor), redactor)
+
+
+if __name__ == "__main__":
+    main()
