@@ -41,6 +41,20 @@ def describe(found) -> str:
     return "; ".join(listed) + (f"; and {len(found) - 5} more" if len(found) > 5 else "")
 
 
+def summary(found) -> str:
+    """judge()'s answer in one line."""
+    parts = []
+    if found["kestra_sessions"]:
+        parts.append("sessions of Kestra: " + describe(found["kestra_sessions"]))
+    if found["heartbeats"]:
+        parts.append("fresh heartbeats: " + "; ".join(
+            f"{item['type']} on {item['host'] or 'unknown host'} ({item['state']}, {item['age_seconds']:.0f} s ago)"
+            for item in found["heartbeats"][:5]))
+    if found["other_sessions"]:
+        parts.append("other sessions: " + describe(found["other_sessions"]))
+    return ". ".join(parts) + "." if parts else "Nobody is at work on the database."
+
+
 def heartbeats(connection, schema, within) -> list:
     """Kestra servers heard of during the last seconds by the database's clock: [{id, type, state, host, age_seconds}].
 

@@ -25,8 +25,13 @@ KEEPALIVES = {"keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 10,
 
 # Variables of the caller's environment that would silently change what is connected to, or what is read there.
 _FOREIGN = ("PGSERVICE", "PGSERVICEFILE", "PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD",
-            "PGPASSFILE", "PGOPTIONS", "PGAPPNAME", "PGSSLMODE", "PGSSLROOTCERT", "PGCONNECT_TIMEOUT",
-            "PGCLIENTENCODING", "PGTZ", "PGDATESTYLE", "PGGEQO", "PGTARGETSESSIONATTRS", "PG_COLOR")
+            "PGPASSFILE", "PGOPTIONS", "PGAPPNAME", "PGSSLMODE", "PGSSLROOTCERT", "PGSSLCERT", "PGSSLKEY",
+            "PGTARGETSESSIONATTRS", "PGCONNECT_TIMEOUT", "PGCLIENTENCODING", "PGTZ", "PGDATESTYLE", "PGGEQO", "PG_COLOR")
+
+# libpq's parameters and the variables its programs take them from.
+_VARIABLES = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "dbname": "PGDATABASE", "sslmode": "PGSSLMODE",
+              "sslrootcert": "PGSSLROOTCERT", "sslcert": "PGSSLCERT", "sslkey": "PGSSLKEY",
+              "target_session_attrs": "PGTARGETSESSIONATTRS", "connect_timeout": "PGCONNECT_TIMEOUT"}
 
 # What libpq and the server say (in English, unless lc_messages says otherwise) -> reason, sentence, hint.
 _CAUSES = (
@@ -46,18 +51,22 @@ _CAUSES = (
 
 @dataclass(frozen=True)
 class Login:
-    """How to reach a server. host: name, address, or directory of a Unix socket (None: libpq's default socket).
+    """How to reach a server. host: name, address, or directory of a Unix socket (None: libpq's default socket); several
+    are joined by commas, and so are their ports.
 
     maintenance: the database to connect to for questions about all databases. connect_timeout: seconds.
     """
 
     user: str
     host: str | None = None
-    port: int = 5432
+    port: int | str = 5432
     password: str | None = field(default=None, repr=False)
     maintenance: str = "postgres"
     ssl_mode: str | None = None
     ssl_root_cert: str | None = None
+    ssl_cert: str | None = None
+    ssl_key: str | None = None
+    target_session_attrs: str | None = None
     connect_timeout: int = 10
 
     @property
@@ -68,7 +77,8 @@ class Login:
     def parameters(self, database) -> dict:
         """libpq's parameters, without the password."""
         given = {"host": self.host, "port": self.port, "user": self.user, "dbname": database, "sslmode": self.ssl_mode,
-                 "sslrootcert": self.ssl_root_cert, "connect_timeout": self.connect_timeout}
+                 "sslrootcert": self.ssl_root_cert, "sslcert": self.ssl_cert, "sslkey": self.ssl_key,
+                 "target_session_attrs": self.target_session_attrs, "connect_timeout": self.connect_timeout}
         return {key: value for key, value in given.items() if value is not None}
 
 
@@ -156,9 +166,7 @@ def client_environment(login, database, *, timezone=None, settings=None):
     timezone: of the session (PGTZ). settings: {name: value} of the session (PGOPTIONS).
     """
     env = dict.fromkeys(_FOREIGN)
-    names = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "dbname": "PGDATABASE", "sslmode": "PGSSLMODE",
-             "sslrootcert": "PGSSLROOTCERT", "connect_timeout": "PGCONNECT_TIMEOUT"}
-    env.update({names[key]: str(value) for key, value in login.parameters(database).items()})
+    env.update({_VARIABLES[key]: str(value) for key, value in login.parameters(database).items()})
     env.update(PGAPPNAME=APPLICATION, PGTZ=timezone)
     if settings:
         env["PGOPTIONS"] = " ".join(f"-c {name}={_option(value)}" for name, value in sorted(settings.items()))

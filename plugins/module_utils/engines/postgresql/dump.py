@@ -63,7 +63,6 @@ class Plan:
     free_bytes: int
     jobs: int
     excluded: list = field(default_factory=list)
-    swept: bool = False
 
     def facts(self) -> dict:
         """JSON-ready."""
@@ -158,7 +157,8 @@ def _end_orphans(target) -> None:
 
 
 def dump(login, database, dest, options, progress, redactor=None) -> dict:
-    """Dumps database into the new directory dest. Returns the manifest's component, without snapshot and path.
+    """Dumps database into the new directory dest. Returns the manifest's component, without snapshot and path, and
+    the facts of the plan as "plan".
 
     progress: core.jobs.Progress. Phases: preflight, pinned (the moment is held: Kestra may be started now), dumped,
     finished. Raises DrError; then dest does not exist.
@@ -169,9 +169,8 @@ def dump(login, database, dest, options, progress, redactor=None) -> dict:
         raise StateError(f"{dest} already exists.", reason="dest_exists",
                          hint="A dump is never written over another one; remove it or give a new path.")
     progress.phase("preflight")
-    swept = sweep(dest)
+    sweep(dest)
     plan = preflight(login, database, dest, options)
-    plan.swept = swept
     require_space(plan, dest, options.free_ratio)
     part = files.part_name(dest)
     _claim(part)
@@ -186,7 +185,7 @@ def dump(login, database, dest, options, progress, redactor=None) -> dict:
         raise
     component["seconds"] = round(time.monotonic() - started, 3)
     progress.phase("finished", bytes=component["bytes"])
-    return component
+    return dict(component, plan=plan.facts())
 
 
 def _claim(part) -> None:

@@ -215,15 +215,32 @@ def databases(connection) -> list:
             for row in rows]
 
 
-def read(login, database, *, schemas=None, with_counts=False, with_objects=False, with_content=False) -> dict:
-    """The inventory of one database, from one snapshot. database: its name.
+def server(login) -> dict:
+    """What can be told without the database: {user, superuser, can_create_database, server_version, databases}."""
+    psycopg = connect.driver()
+    with connect.connect(login) as connection:
+        try:
+            who = role(connection)
+            number = versions.of_server(connection.info.server_version)
+            return {"user": who["name"], "superuser": who["superuser"], "can_create_database": who["create_database"],
+                    "server_version": ".".join(str(part) for part in number), "databases": databases(connection)}
+        except psycopg.Error as exc:
+            raise connect.query_error(exc, "looking at the server") from None
 
-    Returns {identity, role, size_bytes, empty, contents, tables, privileges_missing, databases, can_create_database},
-    and counts, objects, generated_timestamps, timezone, content (digest per table) as asked.
+
+def read(login, database, *, schemas=None, role_name=None, with_counts=False, with_objects=False, with_timezone=False,
+         with_content=False) -> dict:
+    """The inventory of one database, from one snapshot. database: its name. role_name: to ask as (None: the login's).
+
+    Returns {identity, role, size_bytes, empty, contents, tables, privileges_missing, databases, can_create_database};
+    with_counts: counts; with_objects: objects and generated_timestamps; with_timezone: timezone, timezone_strays;
+    with_content: content {table: digest of all rows}.
     """
     psycopg = connect.driver()
     with connect.connect(login, database) as connection:
         try:
+            if role_name:
+                connection.execute(f"SET ROLE {names.quoted(role_name)}")
             connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             found = relations(connection, schemas)
             who, held = role(connection), contents(connection)
@@ -234,13 +251,16 @@ def read(login, database, *, schemas=None, with_counts=False, with_objects=False
                 "empty": not held, "contents": held, "databases": databases(connection),
                 "tables": [relation.name for relation in found if relation.has_rows],
                 "privileges_missing": privileges_missing(found)}
-            if with_counts or with_objects or with_content:
+            if with_counts or with_objects or with_timezone or with_content:
                 require_privileges(found, who["name"])
             if with_counts:
                 result["counts"] = counts(connection, found)
             if with_objects:
                 result["objects"] = definitions.read(connection, schemas)
-                result.update(timezones.inspect(connection, found).facts())
+                result["generated_timestamps"] = timezones.checks(connection, found)
+            if with_timezone:
+                finding = timezones.inspect(connection, found)
+                result.update(timezone=finding.zone, timezone_strays=finding.strays)
             if with_content:
                 result["content"] = {relation.name: content_digest(connection, relation)
                                      for relation in found if relation.has_rows}

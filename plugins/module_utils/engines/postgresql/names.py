@@ -8,13 +8,9 @@ import re
 
 from ...core.errors import ConfigError, RefusedError
 
-# NAMEDATALEN - 1; the server cuts longer names silently, so two of them could become one.
-LONGEST = 63
-
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 _ID = r"\d{8}t\d{6}z_[0-9a-f]{6}"
-_BESIDE = re.compile(r"kestra_dr_[a-z0-9_]+")
-_UNDO = re.compile(r".+_undo_" + _ID, re.DOTALL)
+_OURS = re.compile(r"kestra_dr_[a-z0-9_]+|.+_undo_" + _ID, re.DOTALL)
 
 
 def display(*parts) -> str:
@@ -48,25 +44,9 @@ def parse(text) -> tuple:
         rest = rest[1:]
 
 
-def _suffix(point) -> str:
-    return point.lower().replace("-", "_")
-
-
-def beside_name(point) -> str:
-    """The database a recovery point (or a run) is restored into before it may take the live one's place."""
-    return "kestra_dr_" + _suffix(point)
-
-
-def undo_name(live, run) -> str:
-    """The name the live database gets when it is replaced. run: id of the restore, in the form of a recovery point's."""
-    tail = "_undo_" + _suffix(run)
-    head = live.encode("utf-8")[:LONGEST - len(tail)].decode("utf-8", "ignore")
-    return head + tail
-
-
 def is_ours(name) -> bool:
     """Whether a database of this name was made, or set aside, by this collection."""
-    return _BESIDE.fullmatch(name) is not None or _UNDO.fullmatch(name) is not None
+    return _OURS.fullmatch(name) is not None
 
 
 def require_ours(name) -> None:

@@ -123,14 +123,19 @@ def revert(login, live, replacement, undo, *, terminate_idle_of=None) -> dict:
     return {"changed": True}
 
 
-def drop(login, name) -> dict:
-    """Drops a database of our own making or an undo point. Returns {changed, database}. Refuses any other name."""
+def drop(login, name, *, only_look=False) -> dict:
+    """Drops a database of our own making or an undo point. Returns {changed, database}. Refuses any other name.
+
+    only_look: say what would be done.
+    """
     names.require_ours(name)
     psycopg = connect.driver()
     with connect.connect(login, application="kestra_dr drop") as connection:
         try:
             if name not in existing(connection):
                 return {"changed": False, "database": name}
+            if only_look:
+                return {"changed": True, "database": name}
             require_free(connection, [name], terminate_ours=True)
             connection.execute(f"DROP DATABASE {names.quoted(name)}")
             return {"changed": True, "database": name}
@@ -138,8 +143,21 @@ def drop(login, name) -> dict:
             raise connect.query_error(exc, f"dropping the database {name}") from None
 
 
-def create(login, name, *, owner, identity, owner_password=None, locale=None, settings=()) -> None:
-    """Creates an empty database like the dumped one. identity: of the manifest (encoding, collate, ctype, provider).
+def note(connection, name, text) -> None:
+    """COMMENT ON DATABASE. text None removes it."""
+    psycopg = connect.driver()
+    connection.execute(psycopg.sql.SQL("COMMENT ON DATABASE {} IS {}").format(
+        psycopg.sql.Identifier(name), psycopg.sql.Literal(text)))
+
+
+def noted(connection, name):
+    """The comment on a database, or None."""
+    return connection.execute("SELECT pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database "
+                              "WHERE datname = %s", (name,)).fetchone()[0]
+
+
+def create(login, name, *, owner, identity, owner_password=None, locale=None, settings=(), comment=None) -> None:
+    """Creates an empty database like the dumped one, with a comment. identity: of the manifest (encoding, collate, ctype, provider).
 
     owner: role that owns it; created with owner_password when it does not exist. locale: instead of the recorded one.
     settings: ["name=value"] of ALTER DATABASE. Raises RefusedError, ConnectError.
@@ -152,6 +170,8 @@ def create(login, name, *, owner, identity, owner_password=None, locale=None, se
                                    hint="Give a new name, or create: false for an empty one.")
             _owner(connection, psycopg, owner, owner_password)
             connection.execute(create_statement(name, owner, identity, locale, connection.info.server_version))
+            if comment:
+                note(connection, name, comment)
             for item in settings:
                 key, unused, value = item.partition("=")
                 _setting(connection, psycopg, name, key, value)
