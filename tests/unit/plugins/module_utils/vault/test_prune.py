@@ -1,0 +1,339 @@
+# Copyright (c) 2026, Kestra community DR contributors
+# GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Shipping, rebuilding and pruning against a repository that is a plain directory; killed before every effect."""
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tarfile
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from ansible_collections.kestra_community.dr.plugins.module_utils.core import clock, lock
+from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import ConnectError, RefusedError, StateError
+from ansible_collections.kestra_community.dr.plugins.module_utils.core.files import write_json
+from ansible_collections.kestra_community.dr.plugins.module_utils.vault import points, prune, ship
+from ansible_collections.kestra_community.dr.plugins.module_utils.vault.catalog import Catalog
+from ansible_collections.kestra_community.dr.tests.unit.kills import every_kill
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
+BUNDLE = b'{"schema": 1}\n'
+
+
+class DirectoryRepository:
+    """Does what vault.restic.Restic does, as far as the vault asks: one JSON and one tar for each snapshot."""
+
+    def __init__(self, path):
+        self.path = Path(path)
+        self.path.mkdir(exist_ok=True)
+
+    def add(self, base_dir, name, tags, time):
+        identity = hashlib.sha256(f"{name}{tags}{time}{len(os.listdir(self.path))}".encode()).hexdigest()
+        with tarfile.open(self.path / f"{identity}.tar", "w") as archive:
+            archive.add(os.path.join(base_dir, name), arcname=name)
+        write_json(self.path / f"{identity}.json", {"id": identity, "tags": list(tags), "time": time})
+        return identity
+
+    def backup(self, paths, *, base_dir, tags, host):
+        assert host == "kestra-dr-kestra"
+        return {"snapshot": self.add(base_dir, paths[0], tags, clock.utc_now())}
+
+    def snapshots(self, tags):
+        found = [json.loads(path.read_text()) for path in self.path.glob("*.json")]
+        return sorted((item for item in found if set(tags) <= set(item["tags"])), key=lambda item: item["time"])
+
+    def dump_tar(self, snapshot, path):
+        return open(self.path / f"{snapshot}.tar", "rb")
+
+    def forget(self, ids):
+        for identity in ids:
+            for suffix in ("json", "tar"):
+                (self.path / f"{identity}.{suffix}").unlink(missing_ok=True)
+
+    def prune(self, on_progress=None):
+        with open(self.path / "pruned", "a", encoding="ascii") as handle:
+            handle.write("x")
+
+
+class Scene:
+    """A vault and a repository with sealed points. ages: days, oldest first; verified: those whose counts passed."""
+
+    def __init__(self, base, ages=(), verified=()):
+        self.base = Path(base)
+        self.base.mkdir(parents=True, exist_ok=True)
+        self.vault = Catalog(self.base / "vault", "kestra")
+        self.restic = DirectoryRepository(self.base / "repository")
+        self.ids = {age: self.seal(age, age in verified) for age in ages}
+
+    def copy(self, base):
+        """The same scene elsewhere: cheaper than sealing everything again."""
+        shutil.copytree(self.base, base)
+        twin = Scene(base)
+        twin.ids = self.ids
+        return twin
+
+    def seal(self, age, verified):
+        moment = NOW - timedelta(days=age)
+        point = moment.strftime("%Y%m%dT%H%M%SZ-") + f"{age:06x}"
+        opened = points.open_point(self.vault, run_id="run", point=point)
+        staged = os.path.join(opened["staging"], "config")
+        os.mkdir(staged)
+        Path(staged, "h1.json").write_bytes(BUNDLE)
+        snapshot = self.restic.add(opened["staging"], "config", points.tags("kestra", point, "config"), clock.utc_text(moment))
+        points.add_component(self.vault, point, "config", {
+            "held": "vault", "engine": "bundle", "strategy": "files", "snapshot": snapshot, "path": "/config", "hosts": {},
+            "files": [{"path": "h1.json", "size": len(BUNDLE), "sha256": hashlib.sha256(BUNDLE).hexdigest()}],
+            "bytes": len(BUNDLE)})
+        facts = dict(self.vault.open_facts(point), created=clock.utc_text(moment))
+        write_json(os.path.join(opened["directory"], "open.json"), facts)
+        manifest = points.build_manifest(self.vault, point, {"consistency": {"mode": "live"}}, sealed=clock.utc_text(moment))
+        points.seal(self.vault, point, manifest)
+        if verified:
+            directory = Path(self.vault.point_dir(point), "verifications")
+            directory.mkdir()
+            write_json(directory / "1.json", {
+                "id": point, "finished": clock.utc_text(moment), "depth": "counts", "outcome": "pass",
+                "manifest_sha256": self.vault.manifest_digest(point)})
+        ship.ship(self.vault, point, self.restic)
+        return point
+
+    def prune(self, **policy):
+        return prune.prune(self.vault, policy, self.restic, still_ours=lambda: None, now=NOW)
+
+    def components(self):
+        """{(point, component)} of what is in the repository."""
+        return {(points.tag_value(item["tags"], "point"), points.tag_value(item["tags"], "component"))
+                for item in self.restic.snapshots(["kestra-dr"])}
+
+    def check_whole(self, ids):
+        """Each of these points is there with its manifest and all of its data."""
+        for point in ids:
+            self.vault.manifest(point)
+            assert {(point, "config"), (point, "manifest")} <= self.components()
+
+
+@pytest.fixture
+def scene(tmp_path):
+    return Scene(tmp_path, ages=(4, 3, 2, 1), verified=(4, 2))
+
+
+def test_the_policy_is_applied_to_vault_and_repository(scene):
+    done = scene.prune(keep_last=1)
+    gone, kept = [scene.ids[4], scene.ids[3]], [scene.ids[2], scene.ids[1]]
+    assert done["removed"] == gone and sorted(done["kept"]) == sorted(kept)
+    assert scene.vault.sealed_ids() == kept
+    assert {point for point, _component in scene.components()} == set(kept)
+    scene.check_whole(kept)
+    assert (scene.restic.path / "pruned").read_text() == "x"
+    assert not os.path.exists(scene.vault.prune_marker)
+
+
+def test_pruning_again_does_nothing(scene):
+    scene.prune(keep_last=1)
+    done = scene.prune(keep_last=1)
+    assert (done["removed"], done["finished"], done["orphans"]) == ([], [], [])
+    assert (scene.restic.path / "pruned").read_text() == "x"
+
+
+def test_while_nothing_is_verified_nothing_goes(tmp_path):
+    scene = Scene(tmp_path, ages=(3, 2, 1))
+    done = scene.prune(keep_last=1)
+    assert done["removed"] == [] and len(scene.vault.sealed_ids()) == 3 and "verified" in done["warnings"][0]
+
+
+def copies(scene, tmp_path_factory):
+    above = tmp_path_factory.mktemp("copies")
+    return lambda: scene.copy(above / str(len(os.listdir(above))))
+
+
+def test_kill_9_before_every_effect_of_a_prune(scene, tmp_path_factory):
+    prepare = copies(scene, tmp_path_factory)
+    kills = 0
+    for _number, scene in every_kill(prepare, lambda scene: scene.prune(keep_last=1)):
+        kills += 1
+        kept = [scene.ids[2], scene.ids[1]]
+        scene.check_whole(kept)
+        usable = [line["id"] for line in scene.vault.summaries() if not line["pruning"] and line["verdict"] != "failed"]
+        scene.check_whole(usable)  # what is still listed as usable is whole
+        assert scene.vault.summary(scene.ids[2])["verdict"] == "verified"
+        scene.prune(keep_last=1)
+        assert scene.vault.sealed_ids() == kept
+        assert {point for point, _component in scene.components()} == set(kept)
+        assert os.listdir(scene.vault.below("removing")) == [] and not os.path.exists(scene.vault.prune_marker)
+        assert (scene.restic.path / "pruned").exists()
+    assert kills > 15
+
+
+def test_a_vault_lost_after_a_killed_prune_is_rebuilt_without_hollow_points(scene, tmp_path_factory):
+    prepare = copies(scene, tmp_path_factory)
+    for _number, scene in every_kill(prepare, lambda scene: scene.prune(keep_last=1)):
+        shutil.rmtree(scene.vault.vault)
+        ship.rebuild(scene.vault, scene.restic)
+        scene.check_whole(scene.vault.sealed_ids())
+        assert {scene.ids[2], scene.ids[1]} <= set(scene.vault.sealed_ids())
+
+
+def test_a_removal_that_has_begun_is_finished_although_the_policy_changed(scene):
+    write_json(os.path.join(scene.vault.point_dir(scene.ids[3]), "pruning.json"), {})
+    done = scene.prune(keep_last=10)
+    assert done["finished"] == [scene.ids[3]] and done["removed"] == []
+    assert scene.ids[3] not in {point for point, _component in scene.components()}
+
+
+def test_a_lost_lock_ends_the_prune_before_the_next_point(scene):
+    def lost():
+        raise StateError("lost", reason="lock_lost")
+    with pytest.raises(StateError):
+        prune.prune(scene.vault, {"keep_last": 1}, scene.restic, still_ours=lost, now=NOW)
+    scene.check_whole(scene.ids.values())
+
+
+def test_the_lock_is_kept_alive_while_a_module_works(tmp_path):
+    path = str(tmp_path / "kestra" / "lock.json")
+    lock.acquire(path, run_id="r", flow="prune", owner="x", ttl=1)
+    with lock.keeping(path, run_id="r", ttl=0.3) as still_ours:
+        first = still_ours()["expires"]
+        deadline = datetime.now(timezone.utc) + timedelta(seconds=5)
+        while still_ours()["expires"] == first:
+            assert datetime.now(timezone.utc) < deadline
+        lock.acquire(path, run_id="other", flow="backup", owner="y", ttl=60, take_over="r")
+        with pytest.raises(StateError):
+            still_ours()
+    assert lock.read(path)["run_id"] == "other"
+
+
+def test_the_last_look_refuses_the_last_verified_point(scene, monkeypatch):
+    """Whatever a plan says."""
+    monkeypatch.setattr(prune, "decide", lambda *args: {
+        "remove": [scene.ids[2]], "keep": {}, "warnings": [], "unfinished": []})
+    with pytest.raises(RefusedError) as caught:
+        scene.prune(keep_last=1)
+    assert caught.value.reason == "last_verified"
+    scene.check_whole(scene.ids.values())
+
+
+def test_a_snapshot_another_manifest_names_is_not_forgotten(scene):
+    """Two manifests that name one snapshot: only a mistake makes that, and it must not cost data."""
+    shared = scene.vault.manifest(scene.ids[3])["components"]["config"]["snapshot"]
+    point = scene.seal(0, False)
+    path = Path(scene.vault.point_dir(point), "manifest.json")
+    manifest = json.loads(path.read_text())
+    manifest["components"]["config"]["snapshot"] = shared
+    data = points.manifests.dumps(manifest)
+    path.write_bytes(data)
+    Path(scene.vault.point_dir(point), "manifest.sha256").write_text(points.sum_line(points.manifests.digest(data)))
+    with pytest.raises(RefusedError) as caught:
+        scene.prune(keep_last=2)
+    assert caught.value.reason == "snapshot_shared"
+    assert (scene.ids[3], "config") in scene.components()
+
+
+def stray(scene, age_hours, point="20260101T000000Z-0000aa", component="database"):
+    source = scene.base / "stray"
+    source.mkdir(exist_ok=True)
+    return scene.restic.add(scene.base, "stray", points.tags("kestra", point, component),
+                            clock.utc_text(NOW - timedelta(hours=age_hours)))
+
+
+def test_what_aborted_backups_left_is_removed_once_it_is_old(scene):
+    old, young = stray(scene, 25), stray(scene, 23)
+    done = scene.prune(keep_last=10)
+    assert done["orphans"] == [old]
+    assert young in {item["id"] for item in scene.restic.snapshots(["kestra-dr"])}
+    scene.check_whole(scene.ids.values())
+
+
+def test_snapshots_of_an_open_point_are_no_orphans(scene):
+    opened = points.open_point(scene.vault, run_id="run-2")
+    stray(scene, 99, opened["id"])
+    assert scene.prune(keep_last=10)["orphans"] == []
+
+
+def test_a_lost_vault_directory_does_not_make_orphans_of_everything(scene):
+    shutil.rmtree(scene.vault.vault)
+    points.make_vault(scene.vault)
+    assert scene.prune(keep_last=1)["orphans"] == []
+    assert len(scene.components()) == 8
+
+
+def test_snapshots_of_another_instance_are_not_ours(scene):
+    source = scene.base / "stray"
+    source.mkdir()
+    scene.restic.add(scene.base, "stray", points.tags("other", "20260101T000000Z-0000aa", "database"), "2020-01-01T00:00:00Z")
+    assert scene.prune(keep_last=10)["orphans"] == []
+
+
+def test_a_lost_vault_directory_comes_back_with_its_verdicts(scene):
+    before = scene.vault.summaries()
+    shutil.rmtree(scene.vault.vault)
+    done = ship.rebuild(scene.vault, scene.restic)
+    assert done == {"restored": sorted(scene.ids.values()), "failed": []}
+    assert scene.vault.summaries() == before
+    assert ship.rebuild(scene.vault, scene.restic) == {"restored": [], "failed": []}
+    assert not os.path.exists(scene.vault.below("rebuilding"))
+
+
+def test_the_newest_shipped_directory_counts(scene):
+    point = scene.ids[1]
+    directory = Path(scene.vault.point_dir(point), "verifications")
+    directory.mkdir()
+    write_json(directory / "1.json", {"id": point, "finished": "2026-11-23T00:00:00Z", "depth": "counts", "outcome": "pass",
+                                      "manifest_sha256": scene.vault.manifest_digest(point)})
+    ship.ship(scene.vault, point, scene.restic)
+    shutil.rmtree(scene.vault.point_dir(point))
+    ship.rebuild(scene.vault, scene.restic)
+    assert scene.vault.summary(point)["verdict"] == "verified"
+
+
+def test_kill_9_before_every_effect_of_a_rebuild(tmp_path, tmp_path_factory):
+    lost = Scene(tmp_path, ages=(2, 1), verified=(2,))
+    shutil.rmtree(lost.vault.vault)
+    prepare = copies(lost, tmp_path_factory)
+    for _number, scene in every_kill(prepare, lambda scene: ship.rebuild(scene.vault, scene.restic)):
+        for point in scene.vault.sealed_ids():
+            scene.vault.manifest(point)  # whole, or not there
+        ship.rebuild(scene.vault, scene.restic)
+        assert scene.vault.sealed_ids() == sorted(scene.ids.values())
+        assert scene.vault.summary(scene.ids[2])["verdict"] == "verified"
+
+
+@pytest.mark.parametrize("name, kind", [
+    ("{point}/../../evil", tarfile.REGTYPE), ("{point}/deep/er/file", tarfile.REGTYPE), ("other/manifest.json", tarfile.REGTYPE),
+    ("{point}/link", tarfile.SYMTYPE), ("{point}/verifications/../../evil", tarfile.REGTYPE)])
+def test_a_foreign_file_in_a_shipped_manifest_is_written_nowhere(tmp_path, name, kind):
+    scene = Scene(tmp_path / "s", ages=(1,))
+    point = scene.ids[1]
+    snapshot = ship.newest_shipped(scene.restic.snapshots(["kestra-dr"]))[point]["id"]
+    with tarfile.open(scene.restic.path / f"{snapshot}.tar", "a") as archive:
+        member = tarfile.TarInfo(name.format(point=point))
+        member.type = kind
+        member.linkname = "/etc/passwd"
+        archive.addfile(member)
+    shutil.rmtree(scene.vault.vault)
+    done = ship.rebuild(scene.vault, scene.restic)
+    assert done["restored"] == [] and done["failed"][0]["reason"] == "manifest_foreign_file"
+    assert not list(tmp_path.rglob("evil"))
+
+
+def test_a_changed_manifest_in_the_repository_is_not_restored_and_the_others_are(tmp_path):
+    scene = Scene(tmp_path, ages=(2, 1))
+    path = Path(scene.vault.point_dir(scene.ids[2]), "manifest.json")
+    path.write_bytes(path.read_bytes().replace(b'"live"', b'"pinned"'))
+    ship.ship(scene.vault, scene.ids[2], scene.restic)
+    shutil.rmtree(scene.vault.vault)
+    done = ship.rebuild(scene.vault, scene.restic)
+    assert done["restored"] == [scene.ids[1]] and done["failed"][0]["reason"] == "manifest_changed"
+    assert scene.vault.sealed_ids() == [scene.ids[1]]
+
+
+def test_a_repository_out_of_reach_changes_nothing(scene, monkeypatch):
+    def unreachable(tags):
+        raise ConnectError("no")
+    monkeypatch.setattr(scene.restic, "snapshots", unreachable)
+    with pytest.raises(ConnectError):
+        scene.prune(keep_last=1)
+    assert scene.vault.sealed_ids() == sorted(scene.ids.values())
