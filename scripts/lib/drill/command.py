@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.core import ids
 
-from . import DrillError, environment, leftovers, ledger, report
+from . import DrillError, environment, leftovers, ledger, report, standin
 from .console import Console, span
 from .flow import Drill
 from .labdir import LabDir
@@ -23,7 +23,6 @@ from .options import EXIT_DIFFERS, EXIT_NOT_RUN, EXIT_VERIFIED, parse
 from .own import OwnKestra
 from .playbooks import Playbooks
 from .processes import identity
-from .standin import StandIn
 
 TEMPLATE = Path("roles/report/templates/report.html.j2")
 NOT_COVERED = [
@@ -67,14 +66,13 @@ class Command:
         """The whole call; the exit code."""
         self.lab.lock()
         self.console.line(f"Kestra disaster drill {self.serial}, size {self.options.size}, in {self.lab.root}")
-        for line in leftovers.clean(self.lab):
+        for line in leftovers.clean(self.lab, self._remove_laboratory):
             self.console.step(line)
         self.lab.prepare()
         self.note(process=identity(os.getpid()), serial=self.serial, namespace=self.namespace)
         self.console.step("set-up is ready")
         self.timeline.add("set-up", self.began, time.monotonic())
-        self.playbooks = Playbooks(
-            self.lab, collections=self.collections, base=os.environ, on_task=self.console.working)
+        self.playbooks = self._playbooks()
         self.kestra = self._make_kestra()
         failure = None
         try:
@@ -92,12 +90,21 @@ class Command:
             failure = DrillError(f"Interrupted by {signalled}.")
         return self._finish(failure)
 
+    def _playbooks(self) -> Playbooks:
+        return Playbooks(self.lab, collections=self.collections, base=os.environ, on_task=self.console.working)
+
+    def _remove_laboratory(self) -> None:
+        self.lab.work.mkdir(mode=0o700, exist_ok=True)
+        standin.remove(self.lab, self._playbooks())
+
     def _make_kestra(self):
         if self.options.kestra:
             return OwnKestra(
                 self.lab, self.options, collections=self.collections, environment=self.caller,
                 cwd=os.environ.get("KDR_CALLER_DIRECTORY", os.getcwd()), serial=self.serial)
-        return StandIn(self.lab, self.options, playbooks=self.playbooks, console=self.console)
+        return standin.StandIn(
+            self.lab, self.options, playbooks=self.playbooks, console=self.console,
+            python=os.environ.get("KDR_LAB_PYTHON", sys.executable))
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
@@ -143,7 +150,7 @@ class Command:
         self.note()
         if kept or self._state.get("aside"):
             return
-        leftovers.sweep_work(self.lab)
+        self.lab.sweep()
         self.lab.forget_state()
 
     def _kept_lines(self) -> list:

@@ -7,9 +7,10 @@ from __future__ import annotations
 from . import DrillError, processes
 
 
-def clean(lab) -> list:
+def clean(lab, remove_laboratory) -> list:
     """Makes the lab directory fit for a new drill. Returns lines about what was removed.
 
+    remove_laboratory(): called when the earlier drill had a laboratory of its own, after its processes were ended.
     Raises DrillError when an earlier drill moved a user's own data aside and it was neither put back nor given up.
     """
     state = lab.read_state()
@@ -26,12 +27,11 @@ def clean(lab) -> list:
         ended = processes.end_all(processes.marked(mark), grace=30.0 if mark.endswith("#kestra") else 10.0)
         if ended:
             lines.append(f"ended {ended} {'processes' if ended > 1 else 'process'} of an earlier drill")
-    if sweep_work(lab):
+    if state.get("kind") == "stand-in" and lab.inventory.exists():
+        remove_laboratory()
+        lines.append("removed the laboratory of an earlier drill")
+    if lab.sweep():
         lines.append("removed what an earlier drill left in the lab directory")
     lab.forget_state()
     return lines
 
-
-def sweep_work(lab) -> bool:
-    """Removes everything but reports, log and state. Returns whether there was something."""
-    return bool(lab.sweep())

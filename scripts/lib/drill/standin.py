@@ -1,6 +1,178 @@
 # Copyright (c) 2026, Kestra community DR contributors
 # GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""x"""
+"""The laboratory of the role lab: a PostgreSQL server and the Kestra stand-in, made for the drill and lost by it."""
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from . import DrillError, disaster, inventory
+from .console import size, span
+from .database import Database
+from .target import describe, own_configuration
+
+LAB_PLAYBOOK = Path(__file__).resolve().with_name("lab.yml")
+# Rows of all tables and files of the storage, as kestra-standin-fill takes them; 87 % of the rows are logs.
+FILL = {"small": (2300, 60), "medium": (115_000, 2000), "large": (1_150_000, 20_000)}
+
+
+def reachable(path) -> bool:
+    """Whether another account could enter a directory (its own mode and that of all above it)."""
+    path = Path(path).resolve()
+    return all(one.stat().st_mode & 0o001 for one in (path, *path.parents) if one.exists())
+
+
+def lab_directory(root, uid) -> Path:
+    """Where the servers live. PostgreSQL does not run as root, so root's private home will not do."""
+    root = Path(root)
+    if uid or reachable(root.parent):
+        return root / "lab"
+    return Path("/var/lib") / f"kestra-dr-drill-{tag(root)}"
+
+
+def tag(root) -> str:
+    """Six hex digits that tell the laboratories of two lab directories apart."""
+    return hashlib.sha256(str(root).encode()).hexdigest()[:6]
+
+
+def free_ports(count) -> list:
+    """Ports of the loopback address that are free now, all different."""
+    held = [socket.create_server(("127.0.0.1", 0)) for _each in range(count)]
+    ports = [one.getsockname()[1] for one in held]
+    for one in held:
+        one.close()
+    return ports
+
+
+def variables(directory, root, uid, python, ports) -> dict:
+    """The role's variables."""
+    found = {
+        "kestra_dr_lab_directory": str(directory), "kestra_dr_lab_python": str(python), "kestra_dr_lab_install": False,
+        "kestra_dr_lab_started": False, "kestra_dr_lab_flows": False,
+        "kestra_dr_lab_postgresql_port": ports[0], "kestra_dr_lab_kestra_port": ports[1],
+        "kestra_dr_lab_kestra_management_port": ports[2],
+    }
+    if uid == 0:
+        found["kestra_dr_lab_user"] = f"kestra-drill-{tag(root)}"
+    return found
+
+
 class StandIn:
-    pass
+    """The drill's side of the laboratory; see own.OwnKestra for the same on a user's Kestra."""
+
+    def __init__(self, lab, options, *, playbooks, console, python):
+        self._lab, self._options, self._playbooks, self._console = lab, options, playbooks, console
+        self._python = python
+        self._directory = lab_directory(lab.root, os.geteuid())
+        self._command = str(self._directory / "bin" / "kestra-server")
+        self.target = None
+        self.database = None
+        self.aside = None
+
+    def state(self) -> dict:
+        """What a later run has to know to remove it."""
+        return {"kind": "stand-in", "aside": None}
+
+    def prepare(self) -> None:
+        """Brings the servers up, fills them, writes the inventory. Kestra itself is not started yet."""
+        if not os.geteuid() and self._directory.parent == self._lab.root:
+            self._lab.root.chmod(0o711)
+        begin = time.monotonic()
+        ports = free_ports(3)
+        lab_variables = variables(self._directory, self._lab.root, os.geteuid(), self._python, ports)
+        scripts = {verb: f"{self._command} {verb}" for verb in ("start", "stop", "status")}
+        config = self._directory / "kestra" / "application.yml"
+        environment_file = self._directory / "kestra" / "kestra.env"
+        extra = dict(lab_variables, kestra_dr_repository_password_file=str(self._directory / "restic-password"))
+        structure = inventory.build(
+            python=sys.executable, lab=self._lab, config_files=[config], environment_files=[environment_file],
+            scripts=scripts, extra=dict(extra, **admin(self._directory)),
+        )
+        inventory.write(self._lab.inventory, structure)
+        self._playbooks.must("lab", {"drill_lab_entry": "present"}, playbook=LAB_PLAYBOOK)
+        self._fill(config, environment_file, lab_variables.get("kestra_dr_lab_user"))
+        configuration = own_configuration(config, environment_file)
+        self.target = describe(
+            configuration, title="Kestra stand-in", config_files=[str(config)],
+            environment_files=[str(environment_file)], scripts=scripts,
+        )
+        password = (self._directory / "postgresql" / "admin-password").read_text("utf-8").strip()
+        self.database = Database(dict(self.target.credentials, user="postgres", password=password))
+        facts = self.database.facts()
+        self._console.step(
+            f"laboratory up in {span(time.monotonic() - begin)}: PostgreSQL {facts['version']}, "
+            f"{facts['rows']:,} rows ({size(facts['bytes'])})"
+        )
+
+    def _fill(self, config, environment_file, user) -> None:
+        rows, files = FILL[self._options.size]
+        self._console.working(f"filling {rows:,} rows and {files:,} files")
+        become = f"setpriv --reuid={user} --regid=$(id -g {user}) --init-groups -- " if user else ""
+        fill = shlex.join([
+            str(self._directory / "standin" / "kestra-standin-fill"), "--config", str(config),
+            "--rows", str(rows), "--files", str(files), "--quiet",
+        ])
+        script = f"set -eu; set -a; . {shlex.quote(str(environment_file))}; set +a; cd /; exec {become}{fill}"
+        with open(self._lab.log, "ab") as log:
+            done = subprocess.run(["sh", "-c", script], stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False)
+        if done.returncode:
+            raise DrillError("The laboratory's database could not be filled.", self._playbooks.tail())
+
+    def running(self) -> bool:
+        """Whether the stand-in runs."""
+        return self._call("status") == 0
+
+    def _call(self, verb) -> int:
+        with open(self._lab.root / "kestra.log", "ab") as log:
+            return subprocess.run(
+                [self._command, verb], stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False).returncode
+
+    def start(self) -> None:
+        """Starts it; the caller waits for its health."""
+        self._call("start")
+
+    def log_tail(self) -> str:
+        """The end of the stand-in's own log."""
+        path = self._directory / "kestra" / "kestra.log"
+        try:
+            lines = path.read_text("utf-8", "replace").splitlines()[-15:]
+        except FileNotFoundError:
+            lines = []
+        return "\n".join([f"The last lines of {path}:", *("  | " + line[:300] for line in lines)])
+
+    def plan_loss(self) -> str:
+        """What the disaster will be."""
+        return f"database {self.database.name} and storage {self.target.storage} destroyed while Kestra runs"
+
+    def lose(self) -> None:
+        """The disaster."""
+        disaster.destroy(self.database, self.target.storage)
+
+    def after_verdict(self, _keep, _verified) -> list:
+        """Nothing of a user's was touched."""
+        return []
+
+    def tear_down(self) -> None:
+        """Removes the laboratory."""
+        if self._lab.inventory.exists():
+            remove(self._lab, self._playbooks)
+
+
+def admin(directory) -> dict:
+    """Who may create and rename databases: Kestra's own role may not."""
+    return {
+        "kestra_dr_database_admin_user": "postgres",
+        "kestra_dr_database_admin_password_file": str(directory / "postgresql" / "admin-password"),
+    }
+
+
+def remove(lab, playbooks) -> None:
+    """Stops the laboratory's servers and removes them, by the inventory they were made with."""
+    playbooks.must("lab", {"drill_lab_entry": "absent"}, playbook=LAB_PLAYBOOK)

@@ -145,7 +145,7 @@ def test_a_killed_drill_is_cleaned_up_by_the_next(own, tmp_path, collections):
         child.wait()
     assert processes.marked(str(lab.root)) or processes.marked(f"{lab.root}#kestra")
     lab.lock()
-    assert leftovers.clean(lab)
+    assert leftovers.clean(lab, lambda: None)
     assert processes.marked(str(lab.root)) == [] and processes.marked(f"{lab.root}#kestra") == []
     assert not lab.work.exists()
     configuration = own_configuration(write_config(own))

@@ -287,7 +287,7 @@ def test_what_an_aborted_drill_left_is_ended_and_removed(tmp_path):
         ["sleep", "300"], env=dict(os.environ, **{processes.MARK: str(tmp_path)}), start_new_session=True)
     other = subprocess.Popen(["sleep", "300"], env=dict(os.environ, **{processes.MARK: str(tmp_path) + "2"}))
     try:
-        lines = leftovers.clean(lab)
+        lines = leftovers.clean(lab, lambda: None)
         assert child.wait(5) != 0
         assert other.poll() is None
     finally:
@@ -296,7 +296,7 @@ def test_what_an_aborted_drill_left_is_ended_and_removed(tmp_path):
             one.wait()
     assert "ended 1 process" in lines[0] and len(lines) == 2
     assert not lab.work.exists() and (lab.reports / "r").exists() and lab.read_state() == {}
-    assert leftovers.clean(lab) == []
+    assert leftovers.clean(lab, lambda: None) == []
 
 
 def test_data_that_is_still_aside_stops_the_next_drill(tmp_path):
@@ -305,7 +305,7 @@ def test_data_that_is_still_aside_stops_the_next_drill(tmp_path):
     lab.prepare()
     lab.write_state({"aside": disaster.plan_aside("kestra", "/srv/storage", "s1")})
     with pytest.raises(DrillError) as error:
-        leftovers.clean(lab)
+        leftovers.clean(lab, lambda: None)
     assert "kestra_drill_s1" in error.value.message and str(lab.put_back) in error.value.hint
     assert lab.work.exists()
 
