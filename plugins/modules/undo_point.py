@@ -162,10 +162,9 @@ removed:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kestra_community.dr.plugins.module_utils.core import wiring
-from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import names as database_names
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import options
 from ansible_collections.kestra_community.dr.plugins.module_utils.swap import undo_point
-from ansible_collections.kestra_community.dr.plugins.module_utils.swap.databases import PostgresqlStore
+from ansible_collections.kestra_community.dr.plugins.module_utils.swap.databases import PostgresqlStore, undo_name
 from ansible_collections.kestra_community.dr.plugins.module_utils.swap.directories import DirectoryStore, resolved
 from ansible_collections.kestra_community.dr.plugins.module_utils.swap.journal import DIRECTORY
 from ansible_collections.kestra_community.dr.plugins.module_utils.swap.position import Names
@@ -178,7 +177,7 @@ def asked_names(params, place):
     pair = params["database_pair"]
     if pair:
         live = pair["live"] or place.require_database()
-        asked["database"] = Names(live, pair["replacement"], pair["undo"] or database_names.undo_name(live, point))
+        asked["database"] = Names(live, pair["replacement"], pair["undo"] or undo_name(live, point))
     pair = params["storage_pair"]
     if pair:
         live = resolved(pair["live"])

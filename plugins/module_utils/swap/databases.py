@@ -8,6 +8,16 @@ from ..core.errors import RefusedError
 from ..engines.postgresql import connect, swap
 
 
+# NAMEDATALEN - 1; the server cuts longer names silently, and two of them could become one.
+_LONGEST = 63
+
+
+def undo_name(live: str, point: str) -> str:
+    """The name under which a live database is kept, of the form that engines.postgresql.names takes for ours. Pure."""
+    tail = "_undo_" + point.lower().replace("-", "_")
+    return live.encode("utf-8")[:_LONGEST - len(tail)].decode("utf-8", "ignore") + tail
+
+
 class PostgresqlStore:
     """Databases as the swap sees them. login: connect.Login."""
 
