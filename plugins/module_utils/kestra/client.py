@@ -4,7 +4,9 @@
 """Talks HTTP to Kestra: the web API and the management port. Knows no meaning of any path."""
 from __future__ import annotations
 
+import base64
 import json
+import re
 import socket
 import ssl
 from dataclasses import dataclass, field
@@ -12,9 +14,7 @@ from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode, urlsplit
-
-from ansible.module_utils.urls import ConnectionError as UrlsConnectionError
-from ansible.module_utils.urls import NoSSLError, SSLValidationError, open_url
+from urllib.request import HTTPRedirectHandler, HTTPSHandler, ProxyHandler, Request, build_opener
 
 from ..core.errors import ConfigError, ConnectError
 
@@ -101,11 +101,23 @@ def segment(text) -> str:
     return quote(str(text), safe="")
 
 
+class _NoRedirect(HTTPRedirectHandler):
+    """A redirect would carry the login to wherever it points."""
+
+    def redirect_request(self, *_unused):
+        return None
+
+
 class Client:
-    """One Kestra. Every failure to get an HTTP answer is a ConnectError; any status is an Answer."""
+    """One Kestra. Every failure to get an HTTP answer is a ConnectError; any status is an Answer.
+
+    Not ansible.module_utils.urls.open_url: it loads all CA certificates for every request, and one question of
+    kestra_info takes forty requests.
+    """
 
     def __init__(self, settings):
         self.settings = settings
+        self._openers: dict = {}
 
     def get(self, path, query=None) -> Answer:
         """GET of the web API. path begins with /."""
@@ -120,8 +132,7 @@ class Client:
         base = self._base("management_url", "management port")
         answer = self._request("GET", base, path, None, {})
         if answer.status == 401 and self.settings.management_user is not None:
-            login = {"url_username": self.settings.management_user, "force_basic_auth": True,
-                     "url_password": self.settings.management_password or ""}
+            login = _basic(self.settings.management_user, self.settings.management_password)
             answer = self._request("GET", base, path, None, login)
         return answer
 
@@ -134,31 +145,52 @@ class Client:
 
     def _authorization(self) -> dict:
         if self.settings.token:
-            return {"headers": {"Authorization": f"Bearer {self.settings.token}"}}
+            token = self.settings.token.strip()
+            if not re.fullmatch(r"[!-~]+", token):
+                raise ConfigError("api_token holds a blank, a line break or a character that is not ASCII.",
+                                  reason="bad_token", hint="Give the token alone.")
+            return {"Authorization": f"Bearer {token}"}
         if self.settings.user is not None:
-            return {"url_username": self.settings.user, "url_password": self.settings.password or "",
-                    "force_basic_auth": True}
+            return _basic(self.settings.user, self.settings.password)
         return {}
+
+    def _opener(self, base):
+        if base not in self._openers:
+            parts = urlsplit(base)
+            handlers = [_NoRedirect()]
+            if _is_local(parts.hostname):
+                handlers.append(ProxyHandler({}))
+            if parts.scheme == "https":
+                handlers.append(HTTPSHandler(context=self._context()))
+            self._openers[base] = build_opener(*handlers)
+        return self._openers[base]
+
+    def _context(self):
+        try:
+            context = ssl.create_default_context(cafile=self.settings.ca_path)
+        except (OSError, ssl.SSLError) as exc:
+            raise ConfigError(f"The certificate authority in {self.settings.ca_path} cannot be used: {_short(exc)}.",
+                              reason="bad_ca", hint="ca_path has to name a PEM file on this host.") from None
+        if not self.settings.validate_certs:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        return context
 
     def _request(self, method, base, path, query, login) -> Answer:
         url = base + path + ("?" + urlencode(query, doseq=True) if query else "")
-        headers = {"Accept": "application/json", **login.get("headers", {})}
-        extra = {name: value for name, value in login.items() if name != "headers"}
+        headers = {"Accept": "application/json", "User-Agent": "kestra_community.dr", **login}
+        opener = self._opener(base)
         try:
-            reply = open_url(
-                url, method=method, headers=headers, timeout=self.settings.timeout, http_agent="kestra_community.dr",
-                validate_certs=self.settings.validate_certs, ca_path=self.settings.ca_path, use_netrc=False,
-                # A redirect would carry the login to wherever it points.
-                follow_redirects="none", use_proxy=not _is_local(urlsplit(base).hostname), **extra)
+            reply = opener.open(Request(url, headers=headers, method=method), timeout=self.settings.timeout)
         except HTTPError as exc:
             reply = exc
-        except (SSLValidationError, NoSSLError, ssl.SSLError) as exc:
+        except ssl.SSLError as exc:
             raise self._tls(base, exc) from None
         except URLError as exc:
             if isinstance(exc.reason, ssl.SSLError):
                 raise self._tls(base, exc.reason) from None
             raise self._unreachable(base, exc.reason) from None
-        except (OSError, HTTPException, UrlsConnectionError, ValueError) as exc:  # reset, time-out, no HTTP at all
+        except (OSError, HTTPException) as exc:  # reset, time-out, no HTTP at all
             raise self._unreachable(base, exc) from None
         return self._answer(reply, base, path)
 
@@ -166,7 +198,7 @@ class Client:
         try:
             with reply:
                 raw = reply.read(MAX_BODY + 1)
-        except (OSError, HTTPException, ValueError) as exc:
+        except (OSError, HTTPException) as exc:
             raise self._unreachable(base, exc) from None
         status = getattr(reply, "status", None) or reply.code
         if status in (301, 302, 303, 307, 308):
@@ -174,6 +206,9 @@ class Client:
                 f"{base}{path} redirects elsewhere (HTTP {status}).", reason="api_redirect",
                 hint="Give the address it redirects to (often https://…, or a path the server adds) as api_url or "
                      "management_url; redirects are not followed, they would take the login along.")
+        declared = reply.headers.get("Content-Length", "")
+        if declared.isdigit() and len(raw) < min(int(declared), MAX_BODY):
+            raise self._unreachable(base, ConnectionError("the answer was cut short"))
         body = None
         if len(raw) <= MAX_BODY:
             try:
@@ -192,6 +227,11 @@ class Client:
         slow = isinstance(exc, (TimeoutError, socket.timeout)) or "timed out" in str(exc)
         return ConnectError(f"Kestra does not answer at {base}: {_short(exc)}.",
                             reason="api_timeout" if slow else "api_unreachable", detail={"url": base})
+
+
+def _basic(user, password) -> dict:
+    raw = f"{user}:{password or ''}".encode("utf-8")
+    return {"Authorization": "Basic " + base64.b64encode(raw).decode("ascii")}
 
 
 def _short(exc) -> str:

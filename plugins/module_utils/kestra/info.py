@@ -364,23 +364,27 @@ class Api:
     def _style(self, tenant) -> str:
         """How this version filters by state, proved on two states: a filter that is ignored answers both with the
         same row. Raises ConnectError when none works."""
-        if tenant not in self._styles:
-            for style in _STYLES:
-                if all(self._honours(tenant, style, state) for state in ("SUCCESS", "FAILED")):
-                    self._styles[tenant] = style
-                    break
-            else:
-                raise ConnectError("Kestra's search for executions does not filter by state in any known way.",
-                                   reason="not_supported")
-        return self._styles[tenant]
+        if tenant in self._styles:
+            return self._styles[tenant]
+        for style in _STYLES:
+            proofs = [self._honours(tenant, style, state) for state in ("SUCCESS", "FAILED")]
+            if None in proofs:
+                continue
+            if any(proofs) or self.executions_total(tenant):
+                self._styles[tenant] = style
+            return style  # without any execution there is no proof yet, and no wrong number either
+        raise ConnectError("Kestra's search for executions does not filter by state in any known way.",
+                           reason="not_supported")
 
-    def _honours(self, tenant, style, state) -> bool:
+    def _honours(self, tenant, style, state):
+        """Number of rows that prove it; None when the filter is refused or ignored."""
         answer = self._client.get(self.prefix(tenant) + "/executions/search", {"page": 1, "size": 1, style: state})
         if answer.status in (400, 422):
-            return False
+            return None
         if not answer.ok or not isinstance(answer.body, dict) or not isinstance(answer.body.get("total"), int):
             raise refusal(answer, "the number of executions by state")
-        return all(_state(row) == state for row in answer.body.get("results") or [])
+        rows = answer.body.get("results") or []
+        return len(rows) if all(_state(row) == state for row in rows) else None
 
     def count_in_state(self, tenant, state):
         """How many executions are in a state; None when this version does not know the state."""
