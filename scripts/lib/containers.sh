@@ -152,18 +152,19 @@ kdr_build_host_image() {
     rm -f "$tar"
 }
 
-# Containers and networks of molecule runs whose process has gone.
+# Containers and networks of molecule runs whose process has gone; their names begin with kestra-dr-PID- (see
+# molecule/shared/names.yml).
 kdr_sweep_containers() {
-    local name pid
-    podman ps -aq --filter label=kestra-dr.pid --format '{{.Names}} {{index .Labels "kestra-dr.pid"}}' |
-        while read -r name pid; do
-            kill -0 "$pid" 2>/dev/null || podman rm -f -t 2 "$name" >/dev/null
-        done
-    podman network ls --filter label=kestra-dr.pid --format '{{.Name}} {{.Labels}}' |
-        while read -r name pid; do
-            pid=${pid##*kestra-dr.pid=}
-            pid=${pid%%[!0-9]*}
-            [ -n "$pid" ] && ! kill -0 "$pid" 2>/dev/null && podman network rm "$name" >/dev/null
-        done
-    return 0
+    local kind name pid
+    {
+        podman ps -a --format 'container {{.Names}}'
+        podman network ls --format 'network {{.Name}}'
+    } | sed -nE 's/^(container|network) (kestra-dr-([0-9]+)-.*)/\1 \2 \3/p' | while read -r kind name pid; do
+        # 0: made by hand, see there.
+        if [ "$pid" -eq 0 ] || kill -0 "$pid" 2>/dev/null; then continue; fi
+        case $kind in
+            container) podman rm -f -t 2 "$name" >/dev/null ;;
+            network) podman network rm -f "$name" >/dev/null ;;
+        esac
+    done
 }

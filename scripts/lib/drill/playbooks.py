@@ -105,12 +105,13 @@ class Playbooks:
                 errors="replace", env=self._env, cwd=self._lab.root, start_new_session=True,
             ) as self._child:
                 for line in self._child.stdout:
-                    log.write(line)
-                    log.flush()
                     lines.append(line.rstrip("\n"))
                     match = _TASK.match(line.rstrip())
                     if match:
                         self._on_task(f"{name}: {match.group(1)}")
+                        log.write(f"{time.monotonic() - begin:7.1f} s  ")
+                    log.write(line)
+                    log.flush()
             rc = self._child.returncode
         report, report_file = newest_report(self.reports, before)
         return Run(name, rc, begin, time.monotonic(), report, report_file, failure_text(lines) if rc else "")
