@@ -191,7 +191,8 @@ class Catalog:
 
     def summary(self, point) -> dict:
         """One line of the list. A point that cannot be read is listed as failed, with the reason in "error"."""
-        line = {"id": point, "directory": self.point_dir(point), "created": None, "sealed": None, "mode": None,
+        line = {"id": point, "directory": self.point_dir(point), "instance_id": None, "created": None,
+                "sealed": None, "mode": None,
                 "self_contained": None, "components": {}, "bytes": None, "kestra_version": None, "error": None,
                 "pruning": os.path.exists(os.path.join(self.point_dir(point), "pruning.json"))}
         try:
@@ -201,7 +202,8 @@ class Catalog:
             return dict(line, verdict="failed", depth=None, verified_at=None, created=_created(point), error=exc.to_result())
         components = manifest["components"]
         line.update(
-            created=manifest["created"], sealed=manifest["sealed"], mode=manifest["consistency"]["mode"],
+            instance_id=manifest["instance"]["id"], created=manifest["created"], sealed=manifest["sealed"],
+            mode=manifest["consistency"]["mode"],
             self_contained=manifest["self_contained"], kestra_version=manifest["kestra"].get("version"),
             components={name: {"held": item["held"], "engine": item["engine"], "bytes": item.get("bytes")}
                         for name, item in components.items()},
