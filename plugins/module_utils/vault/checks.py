@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 
-from ..core.errors import IntegrityError, ToolError
+from ..core.errors import IntegrityError, StateError, ToolError
 from .catalog import DEPTHS, verdict_of
 
 PASS, FAIL = "pass", "fail"
@@ -15,6 +15,9 @@ PASS, FAIL = "pass", "fail"
 _NOT_ABOUT_THE_POINT = frozenset((
     "tool_missing", "tool_not_executable", "tool_too_old", "tool_unusable", "tool_timeout", "disk_full", "interrupted",
     "permission_denied", "psycopg_missing", "user_missing"))
+
+# States of the repository that are facts about the point.
+_GONE = frozenset(("snapshot_missing", "path_missing"))
 
 
 class Checks:
@@ -26,15 +29,16 @@ class Checks:
     def run(self, depth, name, work) -> bool:
         """work() returns what was expected and what was found, as JSON-ready values; equal is a pass.
 
-        An IntegrityError or ToolError of work is a fail that could not be carried through. Whatever else it raises
-        (no connection, no program, no space) ends the verification and is passed on: nothing is known then.
+        An IntegrityError or ToolError of work, or data that is gone, is a fail that could not be carried through.
+        Whatever else it raises (no connection, no program, no space) ends the verification and is passed on: nothing
+        is known then.
         """
         started = time.monotonic()
         broken = None
         try:
             expected, found = work()
-        except (IntegrityError, ToolError) as exc:
-            if exc.reason in _NOT_ABOUT_THE_POINT:
+        except (IntegrityError, StateError, ToolError) as exc:
+            if exc.reason in _NOT_ABOUT_THE_POINT or (isinstance(exc, StateError) and exc.reason not in _GONE):
                 raise
             expected, found, broken = None, exc.message, exc.reason
         passed = broken is None and expected == found

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..core import ids
 from ..core.errors import RefusedError
-from ..engines.postgresql import audit, connect, inventory, names, restore, scratch, swap, versions
+from ..engines.postgresql import audit, connect, inventory, restore, scratch, swap, target, versions
 
 # Everywhere there; counts and definitions do not depend on the order of letters.
 _ANY_LOCALE = "C"
@@ -38,7 +38,7 @@ class Postgresql:
 
     def restore(self, path, component, progress) -> dict:
         """Restores into a database that is dropped again: {differences, counts, server, private, rows, seconds, warnings}."""
-        name = names.beside_name(ids.new_id())
+        name = "kestra_dr_verify_" + ids.new_id().lower().replace("-", "_")
         with self._server(component) as login:
             try:
                 done = self._restore(login, path, component, name, progress)
@@ -51,7 +51,7 @@ class Postgresql:
 
     def _restore(self, login, path, component, name, progress) -> dict:
         def attempt(locale):
-            options = restore.Options(name, jobs=self.jobs, bin_dir=self.bin_dir, locale=locale)
+            options = target.Options(name, jobs=self.jobs, bin_dir=self.bin_dir, locale=locale)
             return restore.restore(login, path, options, progress, expected=component, redactor=self.redactor)
 
         try:
