@@ -16,7 +16,7 @@ description:
   - Compares the tree with an earlier list, to find what changed while it was copied, or with the list of a recovery point, to prove that a
     restored tree is what it was.
   - Memory does not grow with the number of entries. File names may hold any byte.
-  - Symbolic links that leave the tree, and special files, are refused, because a copy of the tree would lose what they stand for.
+  - Symbolic links that leave the tree or cannot be copied exactly, and special files, are refused.
 extends_documentation_fragment:
   - kestra_community.dr.attributes
   - kestra_community.dr.job

@@ -61,7 +61,7 @@ class Drift:
             kind = kind if kind == "added" else "changed"
         if kind in self._tally.counts:
             self._tally.add(kind, entry.path)
-        return entry._replace(drift=kind or entry.drift)
+        return entry if kind is None else entry._replace(drift=kind)
 
     def result(self) -> dict:
         """{deleted, changed, added, examples: {kind: [path]}}."""

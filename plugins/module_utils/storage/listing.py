@@ -21,6 +21,7 @@ from ..core.errors import IntegrityError
 from ..core.files import AtomicFile, HashingWriter
 
 TYPES = ("f", "d", "l")
+_ENCODE = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 DRIFTS = ("deleted", "changed", "added", "times")
 
 
@@ -64,7 +65,7 @@ def encode(entry: Entry) -> str:
     for name, value in (("c", entry.ctime_ns), ("h", entry.sha256), ("d", entry.drift)):
         if value is not None:
             record[name] = value
-    return json.dumps(record, sort_keys=True, separators=(",", ":"))
+    return _ENCODE(record)
 
 
 def decode(line: str) -> Entry:

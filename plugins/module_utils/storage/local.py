@@ -23,10 +23,13 @@ from .listing import Entry
 # Names of one directory that are held in memory; more go to sorted runs on disk.
 NAMES_IN_MEMORY = 100_000
 _EXAMPLES = 10
+_RUN_BLOCK = 1 << 16
+# Time stamps of files move in steps of the kernel's tick (up to 10 ms): a younger change may hide a later one.
+_TICK_NS = 30_000_000
 
 
 class Refusals:
-    """What must not be in the storage, all counted, some named: links that leave the tree, and special files."""
+    """What must not be in the storage, all counted, some named: links that cannot be copied, and special files."""
 
     def __init__(self):
         self.counts = {"symlinks": 0, "special": 0}
@@ -43,7 +46,7 @@ class Refusals:
             return
         first = self.examples[0]
         raise RefusedError(
-            f"The storage {root} holds {self.counts['symlinks']} symbolic links that leave it and "
+            f"The storage {root} holds {self.counts['symlinks']} symbolic links that cannot be copied and "
             f"{self.counts['special']} special files; the first is {first['path']} ({first['why']}).",
             reason="storage_not_portable",
             hint="A copy would lose what they stand for. Remove them, or put the data itself into the storage.",
@@ -78,7 +81,7 @@ def _run(names):
 
 def _names_of(handle):
     rest = b""
-    for block in iter(lambda: handle.read(CHUNK), b""):
+    for block in iter(lambda: handle.read(_RUN_BLOCK), b""):
         *whole, rest = (rest + block).split(b"\0")
         yield from whole
     if rest:
@@ -154,12 +157,23 @@ def _entry(base: bytes, real: bytes, path: bytes, refused: Refusals):
     elif target is not None:
         kind, size = "l", 0
         if leaves(real, path, target):
-            refused.add("symlinks", path, "leads to " + listing.shown(target))
+            refused.add("symlinks", path, "leads out of it, to " + listing.shown(target))
+        elif not _is_utf8(target):
+            # restic before 0.16 stores another target (seen with 0.14: a replacement character for each such byte)
+            refused.add("symlinks", path, "its target is not UTF-8, which not every restic keeps")
     else:
         refused.add("special", path, "is neither file, directory nor symbolic link")
         return None
     return Entry(path, kind, size, stat.S_IMODE(mode), status.st_uid, status.st_gid, status.st_mtime_ns,
                  status.st_ctime_ns, None, target)
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def leaves(real: bytes, path: bytes, target: bytes) -> bool:
@@ -187,22 +201,37 @@ def digest(root, entry: Entry, on_bytes=None) -> Entry | None:
             if not os.path.lexists(whole) or os.path.islink(whole):
                 return None
             raise
-        with open(handle, "rb", buffering=0) as file:
+        try:
             before = os.fstat(handle)
             if not stat.S_ISREG(before.st_mode):
                 return None
             hashed = hashlib.sha256()
-            for block in iter(lambda file=file: file.read(CHUNK), b""):
+            wanted = min(CHUNK, before.st_size + 1)  # a small file needs no large buffer
+            for block in iter(lambda handle=handle, wanted=wanted: os.read(handle, wanted), b""):
                 hashed.update(block)
                 if on_bytes:
                     on_bytes(len(block))
-            after = os.fstat(handle)
-        entry = entry._replace(size=after.st_size, mode=stat.S_IMODE(after.st_mode), uid=after.st_uid,
-                               gid=after.st_gid, mtime_ns=after.st_mtime_ns, ctime_ns=after.st_ctime_ns, sha256=None)
-        if (before.st_size, before.st_mtime_ns, before.st_ctime_ns) == (after.st_size, after.st_mtime_ns,
-                                                                        after.st_ctime_ns):
-            return entry._replace(sha256=hashed.hexdigest())
-    return entry._replace(drift="changed")
+            after = _settled(handle)
+        finally:
+            os.close(handle)
+        rested = (before.st_size, before.st_mtime_ns, before.st_ctime_ns) == (after.st_size, after.st_mtime_ns,
+                                                                              after.st_ctime_ns)
+        found = Entry(entry.path, "f", after.st_size, stat.S_IMODE(after.st_mode), after.st_uid, after.st_gid,
+                      after.st_mtime_ns, after.st_ctime_ns, hashed.hexdigest() if rested else None, None,
+                      None if rested else "changed")
+        if rested:
+            break
+    return found
+
+
+def _settled(handle) -> os.stat_result:
+    """The status of a file once any further change would show in its ctime."""
+    status = os.fstat(handle)
+    young = _TICK_NS - (time.time_ns() - status.st_ctime_ns)
+    if not 0 < young <= _TICK_NS:
+        return status
+    time.sleep(young / 1e9)
+    return os.fstat(handle)
 
 
 def unchanged(earlier: Entry, entry: Entry) -> bool:

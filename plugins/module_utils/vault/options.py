@@ -15,7 +15,7 @@ from ..core.errors import ConfigError
 from ..core.secrets import SHORTEST, variants
 
 # user:password@ of a URL, also behind restic's scheme prefixes (rest:https://user:password@host/).
-_USERINFO = re.compile(r"(://)([^/@\s]*):([^/@\s]*)@")
+_USERINFO = re.compile(r"(://)([^/:@]*):([^/]*)@")
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 

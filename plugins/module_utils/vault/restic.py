@@ -19,13 +19,15 @@ import time
 from datetime import datetime, timezone
 
 from ..core import proc
-from ..core.errors import ConfigError, DrError, IntegrityError, LockedError, RefusedError, StateError, ToolError
+from ..core.errors import ConfigError, ConnectError, DrError, IntegrityError, LockedError, RefusedError, StateError, ToolError
 from ..core.secrets import Redactor
 from . import restic_output as output
 from .options import Repository
 from .restic_process import Process, Stream, WrittenBytes
 
-# Seconds for a question that moves no data. restic itself retries a silent server for 15 minutes.
+# Seconds. restic itself asks a dead server again for 15 minutes (0.17 and newer), so whether a repository answers at
+# all is asked with a shorter limit than questions whose answer may be long.
+OPEN_TIMEOUT = 90.0
 QUESTION_TIMEOUT = 1200.0
 _ANY_CODE = range(-64, 256)
 _MAX_LISTING = 256 << 20
@@ -123,7 +125,7 @@ class Restic:
 
     def config(self) -> dict:
         """{id, version} of the repository: proof that it is there and that the password opens it."""
-        found = json.loads(self._ask(["cat", "config", "--no-lock"]))
+        found = json.loads(self._ask(["cat", "config", "--no-lock"], timeout=OPEN_TIMEOUT))
         return {"id": found["id"], "version": found["version"]}
 
     def exists(self) -> bool:
@@ -428,8 +430,15 @@ class Restic:
 
     def _ask(self, arguments, timeout=QUESTION_TIMEOUT) -> str:
         argv = self._argv(arguments)
-        done = proc.run(argv, env=self.repository.env(), timeout=timeout, ok=_ANY_CODE, max_stdout=_MAX_LISTING,
-                        redactor=self.redactor)
+        try:
+            done = proc.run(argv, env=self.repository.env(), timeout=timeout, ok=_ANY_CODE, max_stdout=_MAX_LISTING,
+                            redactor=self.redactor)
+        except ToolError as exc:
+            if exc.reason != "tool_timeout":
+                raise
+            raise ConnectError(f"The restic repository {self.repository.display} did not answer within {timeout:g} s.",
+                               reason="repository_unreachable", hint="Check network, credentials and the location.",
+                               detail=exc.detail) from None
         if done.rc != 0:
             raise self._error(done.rc, done.stderr_tail, argv)
         return done.stdout
