@@ -94,7 +94,7 @@ def main(arguments=None):
             return 0
         _name_process()
         return Server(options.role, configuration, options.port, options.threads, not options.no_indexer).run()
-    except (config.ConfigurationError, ValueError, OSError, postgresql.ERRORS) as error:
+    except (config.ConfigurationError, ValueError, OSError) + postgresql.ERRORS as error:
         print("%s: %s" % (NAME, str(error).strip() or type(error).__name__), file=sys.stderr)
         return 1
 
