@@ -4,7 +4,6 @@
 """Shipping, rebuilding and pruning against a repository that is a plain directory; killed before every effect."""
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -17,103 +16,9 @@ from ansible_collections.kestra_community.dr.plugins.module_utils.core import cl
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import ConnectError, RefusedError, StateError
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.files import write_json
 from ansible_collections.kestra_community.dr.plugins.module_utils.vault import points, prune, ship
-from ansible_collections.kestra_community.dr.plugins.module_utils.vault.catalog import Catalog
 from ansible_collections.kestra_community.dr.tests.unit.kills import every_kill
+from ansible_collections.kestra_community.dr.tests.unit.plugins.module_utils.vault.vault_scene import NOW, Scene
 
-NOW = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
-BUNDLE = b'{"schema": 1}\n'
-
-
-class DirectoryRepository:
-    """Does what vault.restic.Restic does, as far as the vault asks: one JSON and one tar for each snapshot."""
-
-    def __init__(self, path):
-        self.path = Path(path)
-        self.path.mkdir(exist_ok=True)
-
-    def add(self, base_dir, name, tags, time):
-        identity = hashlib.sha256(f"{name}{tags}{time}{len(os.listdir(self.path))}".encode()).hexdigest()
-        with tarfile.open(self.path / f"{identity}.tar", "w") as archive:
-            archive.add(os.path.join(base_dir, name), arcname=name)
-        write_json(self.path / f"{identity}.json", {"id": identity, "tags": list(tags), "time": time})
-        return identity
-
-    def backup(self, paths, *, base_dir, tags, host):
-        assert host == "kestra-dr-kestra"
-        return {"snapshot": self.add(base_dir, paths[0], tags, clock.utc_now())}
-
-    def snapshots(self, tags):
-        found = [json.loads(path.read_text()) for path in self.path.glob("*.json")]
-        return sorted((item for item in found if set(tags) <= set(item["tags"])), key=lambda item: item["time"])
-
-    def dump_tar(self, snapshot, path):
-        return open(self.path / f"{snapshot}.tar", "rb")
-
-    def forget(self, ids):
-        for identity in ids:
-            for suffix in ("json", "tar"):
-                (self.path / f"{identity}.{suffix}").unlink(missing_ok=True)
-
-    def prune(self, on_progress=None):
-        with open(self.path / "pruned", "a", encoding="ascii") as handle:
-            handle.write("x")
-
-
-class Scene:
-    """A vault and a repository with sealed points. ages: days, oldest first; verified: those whose counts passed."""
-
-    def __init__(self, base, ages=(), verified=()):
-        self.base = Path(base)
-        self.base.mkdir(parents=True, exist_ok=True)
-        self.vault = Catalog(self.base / "vault", "kestra")
-        self.restic = DirectoryRepository(self.base / "repository")
-        self.ids = {age: self.seal(age, age in verified) for age in ages}
-
-    def copy(self, base):
-        """The same scene elsewhere: cheaper than sealing everything again."""
-        shutil.copytree(self.base, base)
-        twin = Scene(base)
-        twin.ids = self.ids
-        return twin
-
-    def seal(self, age, verified):
-        moment = NOW - timedelta(days=age)
-        point = moment.strftime("%Y%m%dT%H%M%SZ-") + f"{age:06x}"
-        opened = points.open_point(self.vault, run_id="run", point=point)
-        staged = os.path.join(opened["staging"], "config")
-        os.mkdir(staged)
-        Path(staged, "h1.json").write_bytes(BUNDLE)
-        snapshot = self.restic.add(opened["staging"], "config", points.tags("kestra", point, "config"), clock.utc_text(moment))
-        points.add_component(self.vault, point, "config", {
-            "held": "vault", "engine": "bundle", "strategy": "files", "snapshot": snapshot, "path": "/config", "hosts": {},
-            "files": [{"path": "h1.json", "size": len(BUNDLE), "sha256": hashlib.sha256(BUNDLE).hexdigest()}],
-            "bytes": len(BUNDLE)})
-        facts = dict(self.vault.open_facts(point), created=clock.utc_text(moment))
-        write_json(os.path.join(opened["directory"], "open.json"), facts)
-        manifest = points.build_manifest(self.vault, point, {"consistency": {"mode": "live"}}, sealed=clock.utc_text(moment))
-        points.seal(self.vault, point, manifest)
-        if verified:
-            directory = Path(self.vault.point_dir(point), "verifications")
-            directory.mkdir()
-            write_json(directory / "1.json", {
-                "id": point, "finished": clock.utc_text(moment), "depth": "counts", "outcome": "pass",
-                "manifest_sha256": self.vault.manifest_digest(point)})
-        ship.ship(self.vault, point, self.restic)
-        return point
-
-    def prune(self, **policy):
-        return prune.prune(self.vault, policy, self.restic, still_ours=lambda: None, now=NOW)
-
-    def components(self):
-        """{(point, component)} of what is in the repository."""
-        return {(points.tag_value(item["tags"], "point"), points.tag_value(item["tags"], "component"))
-                for item in self.restic.snapshots(["kestra-dr"])}
-
-    def check_whole(self, ids):
-        """Each of these points is there with its manifest and all of its data."""
-        for point in ids:
-            self.vault.manifest(point)
-            assert {(point, "config"), (point, "manifest")} <= self.components()
 
 
 @pytest.fixture
