@@ -33,11 +33,13 @@ class ActionModule(ActionBase):
         self._started = self._shown = time.monotonic()
         self._last = None
         while True:
-            left = None if limit is None else max(0.0, limit - (time.monotonic() - self._started))
-            answer = self._ask(dict(arguments, slice=SLICE if left is None else min(SLICE, left)), task_vars)
-            # The module is only told of the limit once it has passed, so that a slice never counts as one.
-            if left == 0.0 and not answer.get("failed") and not answer.get("reached"):
-                answer = self._ask(dict(arguments, timeout=0), task_vars)
+            left = None if limit is None else limit - (time.monotonic() - self._started)
+            if left is not None and left <= 0:
+                # The module looks once more and then does what on_timeout says.
+                question = dict(arguments, timeout=0)
+            else:
+                question = dict(arguments, slice=SLICE if left is None else min(SLICE, left))
+            answer = self._ask(question, task_vars)
             if answer.get("failed") or answer.get("skipped") or answer.get("reached") or self._task.check_mode:
                 result.update(answer)
                 return result
