@@ -11,18 +11,18 @@ import signal
 import socket
 import sys
 import time
+import traceback
 from pathlib import Path
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.core import ids
 
-from . import DrillError, environment, leftovers, ledger, report, standin
+from . import DrillError, environment, leftovers, ledger, processes, report, standin
 from .console import Console, span
 from .flow import Drill
 from .labdir import LabDir
 from .options import EXIT_DIFFERS, EXIT_NOT_RUN, EXIT_VERIFIED, parse
 from .own import OwnKestra
 from .playbooks import Playbooks
-from .processes import identity
 
 TEMPLATE = Path("roles/report/templates/report.html.j2")
 NOT_COVERED = [
@@ -69,7 +69,7 @@ class Command:
         for line in leftovers.clean(self.lab, self._remove_laboratory):
             self.console.step(line)
         self.lab.prepare()
-        self.note(process=identity(os.getpid()), serial=self.serial, namespace=self.namespace)
+        self.note(process=processes.identity(os.getpid()), serial=self.serial, namespace=self.namespace)
         self.console.step("set-up is ready")
         self.timeline.add("set-up", self.began, time.monotonic())
         self.playbooks = self._playbooks()
@@ -88,6 +88,10 @@ class Command:
             failure = error
         except Interrupted as signalled:
             failure = DrillError(f"Interrupted by {signalled}.")
+        except Exception as error:  # pylint: disable=broad-except  # whatever it is, what was begun has to be cleaned up
+            with open(self.lab.log, "a", encoding="utf-8") as log:
+                traceback.print_exc(file=log)
+            failure = DrillError(f"{type(error).__name__}: {error}", self.playbooks.tail())
         return self._finish(failure)
 
     def _playbooks(self) -> Playbooks:
@@ -118,7 +122,7 @@ class Command:
         lines = []
         if self._own_work_remains(verified):
             lines.append(self.drill.tidy())
-        kept = self.options.keep and failure is None
+        kept = self.options.keep and self.kestra.target is not None
         if not kept:
             lines += self._tear_down()
         lines += self.kestra.after_verdict(self.options.keep, verified)
@@ -143,6 +147,8 @@ class Command:
             self.kestra.tear_down()
         except DrillError as error:
             return [f"{error.message} {error.hint or ''}"]
+        finally:
+            processes.end_all(processes.marked(str(self.lab.root)))
         return []
 
     def _leave(self, kept) -> None:

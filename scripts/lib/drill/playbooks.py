@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -87,7 +89,6 @@ class Playbooks:
         (lab.work / "ansible.cfg").write_text("[defaults]\n", "utf-8")
         self._ansible = str(Path(sys.executable).with_name("ansible-playbook"))
         self.reports = lab.vault / "kestra" / "reports"
-        self._child = None
 
     def run(self, name, variables=None, *, playbook=None, inventory=None) -> Run:
         """Runs kestra_community.dr.<name> (or a file) and returns however it ended."""
@@ -103,18 +104,26 @@ class Playbooks:
             with subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                 errors="replace", env=self._env, cwd=self._lab.root, start_new_session=True,
-            ) as self._child:
-                for line in self._child.stdout:
-                    lines.append(line.rstrip("\n"))
-                    match = _TASK.match(line.rstrip())
-                    if match:
-                        self._on_task(f"{name}: {match.group(1)}")
-                        log.write(f"{time.monotonic() - begin:7.1f} s  ")
-                    log.write(line)
-                    log.flush()
-            rc = self._child.returncode
+            ) as child:
+                try:
+                    self._read(child.stdout, name, begin, log, lines)
+                except BaseException:
+                    os.killpg(child.pid, signal.SIGTERM)
+                    raise
+            rc = child.returncode
         report, report_file = newest_report(self.reports, before)
         return Run(name, rc, begin, time.monotonic(), report, report_file, failure_text(lines) if rc else "")
+
+    def _read(self, output, name, begin, log, lines) -> None:
+        """Copies the output into log and lines; a task's line gets the seconds since the start."""
+        for line in output:
+            lines.append(line.rstrip("\n"))
+            match = _TASK.match(lines[-1].rstrip())
+            if match:
+                self._on_task(f"{name}: {match.group(1)}")
+                log.write(f"{time.monotonic() - begin:7.1f} s  ")
+            log.write(line)
+            log.flush()
 
     def must(self, name, variables=None, **more) -> Run:
         """As run(), but a failed playbook is the end of the drill."""
