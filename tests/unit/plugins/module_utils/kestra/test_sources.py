@@ -215,7 +215,7 @@ def test_a_bundle_gives_the_same_configuration_without_the_files(write, tmp_path
         os.unlink(name)
     before, after = config.load(gathered.sources), config.load(sources.gather(bundle=path).sources)
     for key in ("x.a", "x.b", "x.c", "x.d", "micronaut.server.port"):
-        assert after.get(key) == before.get(key) is not None
+        assert after.get(key) is not None and after.get(key) == before.get(key)
     assert after.get("x.b") == "p%ss"
 
 
