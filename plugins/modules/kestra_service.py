@@ -35,7 +35,7 @@ attributes:
 options:
   state:
     description:
-      - V(query) tells how Kestra is, who holds it, and what would stand in the way of a stop (RV(problems)).
+      - V(query) tells how Kestra is, who holds it, and what would stand in the way of a stop (RV(problems), RV(locked)).
       - V(stopped) remembers, arms the dead-man, stops, and waits until Kestra is down.
       - V(held) declares a start unsafe. Nobody starts Kestra any more, not even the dead-man or, with systemd, anybody else. Refused while Kestra
         runs and after the dead-man has started it.
@@ -54,7 +54,7 @@ options:
     type: path
     default: /var/lib/kestra-dr
   run_id:
-    description: Id of this run. The same id enters again. Needed for every state but V(query).
+    description: Id of this run. The same id enters again. Needed for every state but V(query), which tells in RV(locked) how it stands.
     type: str
   flow:
     description: What the run does, for the message another run gets.
@@ -209,6 +209,10 @@ problems:
   type: list
   elements: str
   returned: state=query
+locked:
+  description: The message (C(msg), C(hint), C(detail)) with which this O(run_id) would be refused, because another run holds the host. Else null.
+  type: dict
+  returned: state=query
 seconds:
   description: How long the stop or the start took.
   type: float
@@ -233,7 +237,8 @@ def body(module):
     run = lifecycle.Run(params["run_id"], params["flow"], params["owner"], params["recovery_point"], params["take_over"])
     state, timeout, seconds = params["state"], params["timeout"], params["dead_man_seconds"]
     if state == "query":
-        result = life.query(stop_timeout=timeout or STOP_TIMEOUT, grace_period=params["termination_grace_period"])
+        result = life.query(stop_timeout=timeout or STOP_TIMEOUT, grace_period=params["termination_grace_period"],
+                            run=run if params["run_id"] else None)
     elif state == "stopped":
         result = life.stopped(run, timeout=timeout or STOP_TIMEOUT, dead_man_seconds=seconds, hold_reason=params["hold_reason"])
     elif state == "held":

@@ -173,8 +173,8 @@ class Lifecycle:
 
     # The verbs
 
-    def query(self, *, stop_timeout: float, grace_period: float) -> dict:
-        """Everything there is to know, and what would stand in the way of a stop."""
+    def query(self, *, stop_timeout: float, grace_period: float, run: Run | None = None) -> dict:
+        """Everything there is to know, and what would stand in the way of a stop by run."""
         problems, warnings = self.manager.preflight(stop_timeout=stop_timeout, grace_period=grace_period)
         problems += self._directory_problems()
         try:
@@ -183,7 +183,12 @@ class Lifecycle:
             status, problems = None, problems or [exc.message]
         record = self._load() if os.path.isdir(self.directory) else None
         health = self._health() if self._health and status and status.running else None
-        return self._result(False, status, record, problems=problems, warnings=warnings, health=health)
+        locked = None
+        try:
+            self._claim(record, run or Run(""))
+        except LockedError as exc:
+            locked = exc.to_result()
+        return self._result(False, status, record, problems=problems, warnings=warnings, health=health, locked=locked)
 
     def _directory_problems(self) -> list:
         path = self.directory

@@ -529,6 +529,17 @@ def test_query_changes_nothing(host):
     assert not os.path.exists(host.state_dir)
 
 
+def test_query_tells_who_would_be_refused(host):
+    assert host.life.query(stop_timeout=1, grace_period=1)["locked"] is None
+    stop(host)
+    assert host.life.query(stop_timeout=1, grace_period=1, run=RUN)["locked"] is None
+    for run in (OTHER, None):
+        locked = host.life.query(stop_timeout=1, grace_period=1, run=run)["locked"]
+        assert locked["reason"] == "locked" and "r1" in locked["msg"]
+    taking = lifecycle.Run("r2", take_over="r1")
+    assert host.life.query(stop_timeout=1, grace_period=1, run=taking)["locked"] is None
+
+
 def test_query_tells_a_directory_that_cannot_be_made(host, tmp_path):
     (tmp_path / "state").write_text("a file")
     assert "is no directory" in host.life.query(stop_timeout=1, grace_period=1)["problems"][0]
