@@ -136,7 +136,7 @@ class Drill:
             raise self._stuck("Kestra does not take work", error) from None
         if state != "SUCCESS":
             raise DrillError(f"Kestra's first execution ended {state}, not SUCCESS.", self._kestra.log_tail())
-        self._driver = Driver(self._work, pause=0.25)
+        self._driver = Driver(self._work, pause=0.5)
         self._driver.start()
         wanted = OWN_WRITES[self._options.size] if self._options.kestra else BEFORE_WRITES
         self._let_work(wanted, 60 + wanted)
