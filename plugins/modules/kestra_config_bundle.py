@@ -14,7 +14,7 @@ description:
     keystores and certificates named in the configuration, and the list of plugins with digests.
   - The bundle holds secrets in the clear. Keep it in an encrypted repository and remove the file afterwards.
   - What is returned has names, sizes and digests, never a value.
-  - It works without PyYAML as well; only the names of the keys are then not known.
+  - It needs no PyYAML. Without it, or with a malformed file, the names of the keys are found by indentation alone.
 options:
   dest:
     description: Path of the bundle. Its directory must exist and should be private.
@@ -115,7 +115,7 @@ captured:
         - {path: /etc/kestra/application.yml, kind: config, mode: "0640", owner: root, group: kestra, size: 812,
            sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08}
     keys:
-      description: Names of the settings that hold a secret; null when the configuration cannot be read here.
+      description: Names of the settings that hold a secret.
       type: list
       elements: str
       sample: [datasources.postgres.password, kestra.encryption.secret-key]

@@ -22,6 +22,8 @@ import stat
 from ..core import clock, files, proc
 from ..core.errors import ConfigError, DrError, RefusedError, ToolError, from_os_error
 from . import config, sources
+from .layers import scan_keys
+from .values import is_secret_key
 
 KINDS = ("config", "environment", "unit", "keystore", "extra", "plugin")
 _MAX_REFERENCED = 1 << 20
@@ -72,7 +74,6 @@ def build(gathered, *, host, extra_paths=(), plugins_dir=None, plugins="list", e
     if plugins != "none" and directory:
         listed, contents = _plugins(directory, plugins == "content", plugins_dir is not None, max_bytes - total)
         entries += contents
-    configuration = _configuration(gathered, report)
     bundle = {
         "schema": sources.BUNDLE_SCHEMA, "host": host, "created": clock.utc_now(), "files": entries,
         "environment": dict(sorted(gathered.sources.environment.items())),
@@ -87,34 +88,40 @@ def build(gathered, *, host, extra_paths=(), plugins_dir=None, plugins="list", e
         "plugins": listed, "plugins_dir": directory,
         "kestra_version": _version(executable, report) if executable else None,
     }
-    report.update(captured(bundle, configuration))
+    report.update(captured(bundle), **_names(gathered, report))
     report["warnings"] = list(gathered.sources.warnings) + report["warnings"]
     return bundle, report
 
 
-def captured(bundle, configuration=None) -> dict:
+def captured(bundle) -> dict:
     """What a bundle holds, by name: for reports and manifests."""
-    names = configuration.environment_names() if configuration else None
     return {
         "host": bundle["host"],
         "files": [{name: entry[name] for name in ("path", "kind", "mode", "owner", "group", "size", "sha256")}
                   for entry in bundle["files"]],
-        "keys": configuration.secret_keys() if configuration else None,
-        "environment": {"names": sorted(bundle["environment"]), "secrets": names["secrets"] if names else None,
-                        "variables": names["variables"] if names else None},
         "unit": bundle["unit"], "plugins": bundle["plugins"], "plugins_dir": bundle["plugins_dir"],
         "kestra_version": bundle["kestra_version"],
     }
 
 
-def _configuration(gathered, report):
-    """The Configuration for the names of keys; None (with a warning) when it cannot be read here."""
+def _names(gathered, report) -> dict:
+    """{keys, environment}: names of the settings that hold a secret, and of the variables.
+
+    Where the YAML cannot be read (no PyYAML on a Kestra host, a malformed text) its keys are found by indentation.
+    """
     try:
-        return config.load(gathered.sources)
+        configuration = config.load(gathered.sources)
+        keys = configuration.secret_keys()
     except ConfigError as exc:
-        report["warnings"].append("The configuration is taken as it is, but the names of its keys are not known: "
-                                  + exc.message)
-        return None
+        if exc.reason != "yaml_missing":
+            report["warnings"].append("The configuration is taken as it is, although " + exc.message)
+        configuration = config.load_lenient(gathered.sources)
+        texts = [layer.text for layer in gathered.sources.files + gathered.sources.overrides]
+        found = [name for text in texts for name in scan_keys(text)]
+        keys = sorted({name for name in found if is_secret_key(name)} | set(configuration.secret_keys()))
+    names = configuration.environment_names()
+    return {"keys": keys, "environment": {"names": sorted(gathered.sources.environment), "secrets": names["secrets"],
+                                          "variables": names["variables"]}}
 
 
 def _inventory(gathered, extra_paths, report) -> list:

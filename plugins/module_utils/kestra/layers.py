@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from dataclasses import dataclass, field
 from typing import Any, Mapping
 
@@ -106,3 +107,35 @@ def _malformed(layer, line, column, kind) -> ConfigError:
         hint="Look for a tab, a wrong indentation, or an unquoted value that begins with @ % * & ! ` or contains ': '. "
              "The text is not shown here because it may hold secrets.",
         detail={"file": layer.name, "line": line, "column": column, "kind": kind})
+
+
+_LINE = re.compile(r"(?P<indent>\s*)(?:- +)?[\"']?(?P<key>[A-Za-z_][\w.-]*)[\"']?\s*:(?:\s+(?P<value>.*))?")
+_INLINE = re.compile(r"[{,]\s*[\"']?([A-Za-z_][\w.-]*)[\"']?\s*:")
+
+
+def scan_keys(text) -> list:
+    """Names of the settings in a YAML text that have a value, by indentation alone, in kebab case.
+
+    For hosts without PyYAML: good enough to say which keys there are, not to read them. Inner keys of {a: {b: c}} are
+    all put below the key of their line.
+    """
+    names, above = [], []
+    for line in text.splitlines():
+        if line.startswith("---"):
+            above = []
+        found = _LINE.fullmatch(line)
+        if not found:
+            continue
+        indent, key = len(found["indent"]), normalise_key(found["key"])
+        while above and above[-1][0] >= indent:
+            above.pop()
+        path = ".".join([name for _indent, name in above] + [key])
+        value = (found["value"] or "").strip()
+        if not value or value.startswith("#"):
+            above.append((indent, key))
+            continue
+        if value.startswith("{"):
+            names += [f"{path}.{normalise_key(inner)}" for inner in _INLINE.findall(value)]
+        else:
+            names.append(path)
+    return names

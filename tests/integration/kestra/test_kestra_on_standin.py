@@ -22,7 +22,8 @@ from ansible_collections.kestra_community.dr.plugins.module_utils.kestra.client 
 from ansible_collections.kestra_community.dr.plugins.modules import kestra_maintenance
 from ansible_collections.kestra_community.dr.tests.unit.plugins.modules.kestra_runner import run
 
-QUICK = "id: quick\nnamespace: company\ntasks:\n  - id: say\n    type: io.kestra.plugin.core.log.Log\n    message: hello\n"
+QUICK = ("id: quick\nnamespace: company\ntasks:\n"
+         "  - id: say\n    type: io.kestra.plugin.core.log.Log\n    message: hello\n")
 PAUSED = "id: paused\nnamespace: company.team\ntasks:\n  - id: hold\n    type: io.kestra.plugin.core.flow.Pause\n"
 
 
@@ -172,8 +173,8 @@ def test_a_host_that_lost_its_configuration_starts_again_from_the_bundle(standin
     shutil.move(str(standin.directory / "main.yml"), configured)
     configured.chmod(0o640)
     environment = home / "kestra.env"
-    environment.write_text(f'STANDIN_TEST_PASSWORD="{password}"\nSECRET_API={base64.b64encode(b"flow secret").decode()}\n',
-                           encoding="utf-8")
+    encoded = base64.b64encode(b"flow secret").decode()
+    environment.write_text(f'STANDIN_TEST_PASSWORD="{password}"\nSECRET_API={encoded}\n', encoding="utf-8")
     environment.chmod(0o600)
     unit = home / "kestra.service"
     unit.write_text(f"[Service]\nEnvironmentFile={environment}\n"
@@ -213,8 +214,8 @@ def test_no_secret_in_the_output_of_ansible_at_vvv(standin, tmp_path, password):
                  {"kestra_community.dr.kestra_config_restore": {"bundle": str(tmp_path / "b.json"), "mode": "always",
                                                                 "root": str(tmp_path / "root")}},
                  {"kestra_community.dr.kestra_info": {
-                     "config": options, "api_url": f"http://127.0.0.1:{api}", "api_user": "u", "api_password": "{{ pw }}",
-                     "management_url": f"http://127.0.0.1:{management}"}},
+                     "config": options, "api_url": f"http://127.0.0.1:{api}", "api_user": "u",
+                     "api_password": "{{ pw }}", "management_url": f"http://127.0.0.1:{management}"}},
                  {"ansible.builtin.debug": {"var": "described"}},
              ]} for options in [{"files": [str(tmp_path / "application.yml")],
                                  "environment": {"STANDIN_TEST_PASSWORD": "{{ pw }}", "SECRET_A": "Zmxvdy1zM2NyZXQ="}}]]
@@ -225,8 +226,8 @@ def test_no_secret_in_the_output_of_ansible_at_vvv(standin, tmp_path, password):
     done = subprocess.run([ansible, "-i", "localhost,", "-vvv", "--diff", str(tmp_path / "play.json")], text=True,
                           capture_output=True, check=False, cwd=tmp_path, timeout=300,
                           env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(tmp_path / "collections"),
-                               "ANSIBLE_LOCAL_TEMP": str(tmp_path / "tmp"), "ANSIBLE_REMOTE_TEMP": str(tmp_path / "tmp"),
-                               "LC_ALL": "C.UTF-8"})
+                               "ANSIBLE_LOCAL_TEMP": str(tmp_path / "tmp"),
+                               "ANSIBLE_REMOTE_TEMP": str(tmp_path / "tmp"), "LC_ALL": "C.UTF-8"})
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     assert '"engine": "postgresql"' in done.stdout and "application.yml" in done.stdout
     for secret in (password, "enc-s3cret-key", "Zmxvdy1zM2NyZXQ", "flow-s3cret"):

@@ -122,13 +122,15 @@ def test_it_works_without_pyyaml_and_with_malformed_yaml(host, monkeypatch):
                         lambda name, *a, **k: real("no_yaml" if name == "yaml" else name, *a, **k))
     layers._yaml.cache_clear()
     taken, report = bundle.build(gathered(host), host="h")
-    assert len(taken["files"]) == 7 and report["keys"] is None and "PyYAML" in report["warnings"][0]
+    assert len(taken["files"]) == 7 and report["keys"] == ["kestra.encryption.secret-key"] and not report["warnings"]
+    assert report["environment"]["secrets"] == ["SECRET_API"]
     monkeypatch.undo()
     layers._yaml.cache_clear()
     with open(host["config"], "a", encoding="utf-8") as handle:
         handle.write("\tbroken\n")
     taken, report = bundle.build(gathered(host), host="h")
-    assert len(taken["files"]) == 7 and report["keys"] is None and "not valid YAML" in report["warnings"][0]
+    assert len(taken["files"]) == 7 and report["keys"] == ["kestra.encryption.secret-key"]
+    assert "not valid YAML" in report["warnings"][0]
 
 
 @pytest.mark.parametrize("line, found", [

@@ -98,3 +98,19 @@ def test_without_pyyaml_the_error_says_what_to_install(monkeypatch):
 def test_a_layer_does_not_show_its_text():
     assert SECRET not in repr(Layer("x", SECRET))
     assert SECRET not in repr(layers.Sources(environment={"A": SECRET}, files=(Layer("x", SECRET),)))
+
+
+@pytest.mark.parametrize("text", [
+    "a:\n  b: 1\n  cD:\n    e_f: x\ng.h: y\n# k: 1\ni:\n---\nl: z\n",
+    "a:\n    b: 'x: y'\n    cD: # note\n        e_f: |\n            text\n\"g.h\": y\nl: https://h:1/x\n",
+    "a: {b: 1, cD: 2}\na.cD.e_f: x\ng.h: \"y\"\nl: 1\n",
+])
+def test_keys_are_found_without_a_yaml_parser(text):
+    found, expected = set(layers.scan_keys(text)), {"a.b", "a.c-d.e-f", "g.h", "l"}
+    assert expected <= found and found - expected <= {"a.c-d"}
+
+
+def test_a_list_of_settings_does_not_lead_keys_astray():
+    text = ("kestra:\n  plugins:\n    configurations:\n      - type: x\n        values:\n          apiToken: t\n"
+            "  encryption:\n    key: k\n")
+    assert layers.scan_keys(text)[-2:] == ["kestra.plugins.configurations.values.api-token", "kestra.encryption.key"]
