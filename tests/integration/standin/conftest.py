@@ -73,14 +73,17 @@ class Postgres:
             connection.execute(sql.SQL("CREATE ROLE kestra LOGIN PASSWORD {}").format(PASSWORD))
 
     def start(self):
-        options = "-p %d -k %s -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=200" % (self.port, self.directory)
-        self.run("pg_ctl", "-D", str(self.directory / "data"), "-l", str(self.directory / "log"), "-w", "-o", options, "start")
+        options = "-p %d -k %s -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=200" % (
+            self.port, self.directory)
+        self.run("pg_ctl", "-D", str(self.directory / "data"), "-l", str(self.directory / "log"), "-w",
+                 "-o", options, "start")
 
     def stop(self):
         self.run("pg_ctl", "-D", str(self.directory / "data"), "-w", "-m", "immediate", "stop")
 
     def admin(self, database="postgres"):
-        return psycopg.connect(host=str(self.directory), port=self.port, user="postgres", dbname=database, autocommit=True)
+        return psycopg.connect(host=str(self.directory), port=self.port, user="postgres", dbname=database,
+                               autocommit=True)
 
 
 @pytest.fixture(scope="session")

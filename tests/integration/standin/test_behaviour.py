@@ -4,6 +4,7 @@
 """The stand-in runs: schedules, work in flight, outgoing calls, health, several processes, its start and its end."""
 from __future__ import annotations
 
+import calendar
 import http.server
 import os
 import re
@@ -83,7 +84,7 @@ def test_missed_schedules_are_replayed(standin, waiting):
     started = time.time()
 
     def during(flow):
-        dates = [time.mktime(time.strptime(text[:19], "%Y-%m-%dT%H:%M:%S")) - time.timezone for text in scheduled(standin, flow)]
+        dates = [calendar.timegm(time.strptime(text[:19], "%Y-%m-%dT%H:%M:%S")) for text in scheduled(standin, flow)]
         return len([date for date in dates if stopped < date < started - 1])
     waiting(lambda: during("all") >= 4, 15, standin.log)
     waiting(lambda: len(scheduled(standin, "none")) > before["none"], 10)
@@ -171,7 +172,8 @@ def test_the_outgoing_call_is_made(standin):
 
     class Listener(http.server.BaseHTTPRequestHandler):
         def do_POST(self):
-            calls.append((self.path, self.rfile.read(int(self.headers["Content-Length"])).decode(), self.headers["X-From"]))
+            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            calls.append((self.path, body, self.headers["X-From"]))
             self.send_response(200)
             self.send_header("Content-Length", "4")
             self.end_headers()
@@ -291,7 +293,8 @@ def test_the_uuid_is_made_on_first_ask_and_stays(standin):
 
 
 @pytest.mark.parametrize("path", [
-    "/api/v1/instance/maintenance/status", "/api/v1/cluster/maintenance/enter", "/api/v1/unknown/flows/search", "/nothing"])
+    "/api/v1/instance/maintenance/status", "/api/v1/cluster/maintenance/enter", "/api/v1/unknown/flows/search",
+    "/nothing"])
 def test_what_open_source_has_not_is_404(standin, path):
     standin.start()
     assert standin.call("POST" if path.endswith("enter") else "GET", path)[0] == 404
@@ -400,7 +403,8 @@ def test_sigterm_waits_for_tasks_within_the_grace_period(standin, waiting):
     waiting(lambda: standin.rows("SELECT key FROM worker_job_running"), 5)
     code, seconds = standin.end()
     assert code == 143 and 1.5 < seconds < 8
-    assert standin.rows("SELECT state FROM service_instance WHERE service_type = 'WORKER'") == [("TERMINATED_GRACEFULLY",)]
+    assert standin.rows("SELECT state FROM service_instance WHERE service_type = 'WORKER'") == [
+        ("TERMINATED_GRACEFULLY",)]
     # The worker's word waits in the queue for the next executor.
     assert standin.states() == {"RUNNING": 1}
     standin.start()
@@ -417,8 +421,9 @@ def test_sigterm_leaves_long_tasks_after_the_grace_period(standin, waiting):
     assert standin.rows("SELECT state FROM service_instance WHERE service_type = 'WORKER'") == [("TERMINATED_FORCED",)]
     assert standin.rows("SELECT count(*) FROM worker_job_running") == [(1,)]
     standin.start()
-    waiting(lambda: standin.rows("SELECT count(*) FROM worker_job_running WHERE worker_uuid IN"
-                                 " (SELECT service_id FROM service_instance WHERE state = 'RUNNING')") == [(1,)], 15, standin.log)
+    taken = ("SELECT count(*) FROM worker_job_running WHERE worker_uuid IN"
+             " (SELECT service_id FROM service_instance WHERE state = 'RUNNING')")
+    waiting(lambda: standin.rows(taken) == [(1,)], 15, standin.log)
 
 
 def test_several_servers_may_migrate_at_once(standin, waiting):
@@ -451,9 +456,10 @@ def test_the_start_can_be_slow(standin):
 
 # the command line ---------------------------------------------------------------------------------------------------
 
-def command(*arguments, **environ):
-    return subprocess.run([str(STANDIN / "kestra-standin"), *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                          check=False, timeout=30, env=dict(os.environ, KESTRA_STANDIN_PYTHON=sys.executable, **environ))
+def command(*arguments, program="kestra-standin", timeout=30, **environ):
+    return subprocess.run([str(STANDIN / program), *arguments], stdin=subprocess.DEVNULL, capture_output=True,
+                          text=True, check=False, timeout=timeout,
+                          env=dict(os.environ, KESTRA_STANDIN_PYTHON=sys.executable, **environ))
 
 
 def test_version_names_the_stand_in():
@@ -462,7 +468,8 @@ def test_version_names_the_stand_in():
     assert found.stdout.splitlines()[0] == "0.22.3" and "stand-in" in found.stdout
 
 
-@pytest.mark.parametrize("arguments", [["nonsense"], ["server", "nonsense"], ["server"], [], ["server", "standalone", "--nope"]])
+@pytest.mark.parametrize("arguments", [
+    ["nonsense"], ["server", "nonsense"], ["server"], [], ["server", "standalone", "--nope"]])
 def test_bad_usage_ends_with_2(arguments):
     assert command(*arguments).returncode == 2
 

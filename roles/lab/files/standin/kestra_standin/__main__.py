@@ -79,7 +79,8 @@ def main(arguments=None):
             print("%s\n%s: %s" % (personality(), NAME, NOTICE))
             return 0
         if options.command == "plugins":
-            print("\n".join(sorted(flows.RUNNABLE + flows.FLOWABLE + (flows.PAUSE, flows.WORKING_DIRECTORY, flows.SCHEDULE))))
+            others = (flows.PAUSE, flows.WORKING_DIRECTORY, flows.SCHEDULE)
+            print("\n".join(sorted(flows.RUNNABLE + flows.FLOWABLE + others)))
             return 0
         level = {"TRACE": logging.DEBUG, "WARN": logging.WARNING}.get(options.log_level, options.log_level)
         set_up_logging(logging.DEBUG if options.verbose else level)

@@ -26,13 +26,12 @@ def _merge(into, layer):
     for key, value in layer.items():
         head, dot, rest = str(key).partition(".")
         head = kebab(head)
-        if dot:
-            value = {rest: value}
-        if isinstance(value, dict):
+        inner = {rest: value} if dot else value
+        if isinstance(inner, dict):
             below = into.get(head)
-            into[head] = _merge(dict(below) if isinstance(below, dict) else {}, value)
+            into[head] = _merge(dict(below) if isinstance(below, dict) else {}, inner)
         else:
-            into[head] = value
+            into[head] = inner
     return into
 
 
@@ -115,7 +114,8 @@ def read(path=None, environ=None):
             layer = yaml.safe_load(text)
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
-            raise ConfigurationError("%s is not YAML%s" % (name, " (line %d)" % (mark.line + 1) if mark else "")) from None
+            where = " (line %d)" % (mark.line + 1) if mark else ""
+            raise ConfigurationError("%s is not YAML%s" % (name, where)) from None
         if layer is not None and not isinstance(layer, dict):
             raise ConfigurationError("%s is not a map" % name)
         layers.append(layer)
@@ -144,15 +144,15 @@ def database(configuration):
         raise ConfigurationError("kestra.repository.type is not set")
     queue = configuration.get("kestra.queue.type", kind)
     if kind != "postgres" or queue != "postgres":
-        raise ConfigurationError("this stand-in runs on PostgreSQL only, not on repository %s with queue %s" % (kind, queue))
+        raise ConfigurationError(
+            "this stand-in runs on PostgreSQL only, not on repository %s with queue %s" % (kind, queue))
     base = "datasources.postgres."
     url = configuration.get(base + "url")
     if not url or not url.startswith("jdbc:postgresql:"):
         raise ConfigurationError("datasources.postgres.url is not a jdbc:postgresql: address")
     parts = urlsplit(url[len("jdbc:"):])
     query = {key: found[-1] for key, found in parse_qs(parts.query).items()}
-    ssl = {name: query[option] for option, name in (
-        ("sslmode", "sslmode"), ("sslrootcert", "sslrootcert"), ("sslcert", "sslcert"), ("sslkey", "sslkey")) if option in query}
+    ssl = {name: query[name] for name in ("sslmode", "sslrootcert", "sslcert", "sslkey") if name in query}
     if query.get("ssl", "").lower() == "true" and "sslmode" not in ssl:
         ssl["sslmode"] = "verify-full"
     user = configuration.get(base + "username", query.get("user"))

@@ -25,7 +25,8 @@ class Progress:
         """What an expression can name."""
         execution = self.execution
         found = {
-            "flow": {"id": execution["flowId"], "namespace": execution["namespace"], "revision": execution["flowRevision"]},
+            "flow": {"id": execution["flowId"], "namespace": execution["namespace"],
+                     "revision": execution["flowRevision"]},
             "execution": {"id": execution["id"], "startDate": execution["state"]["startDate"],
                           "originalId": execution["originalId"]},
             "inputs": execution.get("inputs", {}), "outputs": self.outputs(), "vars": self.flow.get("variables", {}),
@@ -220,16 +221,15 @@ class Progress:
 
     def result(self, incoming):
         """Take a worker's word on a task run; True when it was news."""
-        for place, run in enumerate(self.runs):
-            if run["id"] == incoming["id"]:
-                break
-        else:
+        place = next((place for place, run in enumerate(self.runs) if run["id"] == incoming["id"]), None)
+        if place is None:
             if model.is_done(self.execution):
                 return False
             self.runs.append(incoming)
             self.execution["taskRunList"] = self.runs
             self.changed = True
             return True
+        run = self.runs[place]
         if model.is_done(run) or run["state"]["current"] == "RETRYING":
             return False
         self.runs[place] = incoming
@@ -247,7 +247,8 @@ class Progress:
             return
         wait = float(retry.get("interval", retry.get("minInterval", 1)))
         if retry["type"] == "exponential":
-            wait = min(wait * float(retry.get("delayFactor", 2)) ** (attempts - 1), float(retry.get("maxInterval", 3600)))
+            wait *= float(retry.get("delayFactor", 2)) ** (attempts - 1)
+            wait = min(wait, float(retry.get("maxInterval", 3600)))
         run["state"]["current"] = "RETRYING"
         run["state"].pop("endDate", None)
         run["state"]["histories"][-1]["state"] = "RETRYING"
@@ -306,7 +307,7 @@ class Executor:
                     with work.savepoint():
                         if kind == "runners.WorkerTaskResult":
                             run = value["taskRun"]
-                            self.step(work, run["executionId"], lambda progress: progress.result(run))
+                            self.step(work, run["executionId"], lambda progress, run=run: progress.result(run))
                         else:
                             self.step(work, key)
                 except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -21,7 +21,7 @@ from decimal import Decimal
 from . import NAME, personality, version_tuple
 
 try:
-    from . import config, flows, model, postgresql, storage, tasks, values
+    from . import config, flows, model, postgresql, storage, values
 except ImportError as missing:
     sys.exit("%s-fill: %s. It needs a Python with psycopg (3.1 or later) and PyYAML; KESTRA_STANDIN_PYTHON names one."
              % (NAME, missing))
@@ -35,23 +35,24 @@ SHAPES = {
 CHUNK = 250
 NAMESPACES = ("company.team", "company.team.ops", "company.sales", "company.sales.emea", "company.data.ingest",
               "company.data.warehouse", "company.platform", "system")
-WORDS = """account adapter address aggregate archive array attempt backend batch billing bucket buffer cache calculated
-campaign catalog checkpoint cluster column commit completed config connection consumer container context contract
-conversion copied counter coverage created credential currency customer dataset deadline decoded default delivered
-dependency descriptor dispatch document domain download duplicate duration elapsed element endpoint engine entity entry
-estimate evaluated event exception exchange executed expected expired export extract failure feature fetched field filter
-finished folder forecast format found frame gateway generated group handler header history identifier ignored import
-incoming index ingest input insert instance interval inventory invoice item iteration joined journal kernel label latency
-ledger level limit listener loaded locale lookup manifest mapping margin match measure member memory merged message metric
-migration missing model module monitor name network normalized notification number object offset operation option order
-origin output overflow package parameter parsed partition passed payload payment pending percent period pipeline policy
-pool position prepared price priority process product profile progress project property provider published purchase query
-queue quota range rate record reference refresh region register rejected release remote removed report request resolved
-resource response result retained retry revenue review rollback route row rule sample schedule schema scope script section
-segment selected sequence server service session shard shipment signal skipped snapshot source stage started state status
-storage stored stream string submitted summary supplier symbol table target task template tenant threshold timeout token
-total trace transaction transfer transformed trigger type unit unknown updated upload user valid value vendor version view
-volume waiting warehouse warning worker written zone""".split()
+WORDS = """account adapter address aggregate archive array attempt backend batch billing bucket buffer cache
+calculated campaign catalog checkpoint cluster column commit completed config connection consumer container context
+contract conversion copied counter coverage created credential currency customer dataset deadline decoded default
+delivered dependency descriptor dispatch document domain download duplicate duration elapsed element endpoint engine
+entity entry estimate evaluated event exception exchange executed expected expired export extract failure feature
+fetched field filter finished folder forecast format found frame gateway generated group handler header history
+identifier ignored import incoming index ingest input insert instance interval inventory invoice item iteration joined
+journal kernel label latency ledger level limit listener loaded locale lookup manifest mapping margin match measure
+member memory merged message metric migration missing model module monitor name network normalized notification number
+object offset operation option order origin output overflow package parameter parsed partition passed payload payment
+pending percent period pipeline policy pool position prepared price priority process product profile progress project
+property provider published purchase query queue quota range rate record reference refresh region register rejected
+release remote removed report request resolved resource response result retained retry revenue review rollback route
+row rule sample schedule schema scope script section segment selected sequence server service session shard shipment
+signal skipped snapshot source stage started state status storage stored stream string submitted summary supplier
+symbol table target task template tenant threshold timeout token total trace transaction transfer transformed trigger
+type unit unknown updated upload user valid value vendor version view volume waiting warehouse warning worker written
+zone""".split()
 LEVELS = (("INFO", 70), ("DEBUG", 18), ("WARN", 7), ("ERROR", 4), ("TRACE", 1))
 TASKS = ("extract", "transform", "load", "check", "publish")
 SOURCE = """\
@@ -128,8 +129,9 @@ class Maker:
                                                    for _number in range(rng.randrange(20, 70))] + [rule])
         package = "io.kestra.%s.%s" % tuple(rng.choices(WORDS, k=2))
         lines = ["java.lang.%sException: %s" % (rng.choice(WORDS).capitalize(), " ".join(rng.choices(WORDS, k=8)))]
-        lines += ["\tat %s.%s(%s.java:%d)" % (package, rng.choice(WORDS), rng.choice(WORDS).capitalize(), rng.randrange(1, 900))
-                  for _number in range(rng.randrange(20, 60))]
+        lines += ["\tat %s.%s(%s.java:%d)" % (
+            package, rng.choice(WORDS), rng.choice(WORDS).capitalize(), rng.randrange(1, 900))
+            for _number in range(rng.randrange(20, 60))]
         return "\n".join(lines)
 
     def execution(self, rng, files):
@@ -183,7 +185,8 @@ class Maker:
         """Everything of `count` executions: {table: rows}, {path: bytes}."""
         rng = self.rng("chunk", number)
         logs, metrics, queues, rows, written = [], [], [], [], {}
-        share = {name: _spread(plan[name], count, number, plan["executions"]) for name in ("logs", "metrics", "queues", "files")}
+        share = {name: _spread(plan[name], count, number, plan["executions"])
+                 for name in ("logs", "metrics", "queues", "files")}
         for place in range(count):
             execution, files = self.execution(rng, share["files"][place])
             written.update(files)
@@ -192,23 +195,24 @@ class Maker:
             for _number in range(share["logs"][place]):
                 run = rng.choice(runs)
                 level = rng.choices([one for one, _weight in LEVELS], [weight for _one, weight in LEVELS])[0]
-                entry = model.log_entry(run, level, self.message(rng), "worker_%d" % rng.randrange(32),
-                                        values.parse_iso(run["state"]["startDate"]) + timedelta(milliseconds=rng.randrange(60000)))
+                moment = values.parse_iso(run["state"]["startDate"]) + timedelta(milliseconds=rng.randrange(60000))
+                entry = model.log_entry(run, level, self.message(rng), "worker_%d" % rng.randrange(32), moment)
                 logs.append((values.new_id(rng), values.dumps(entry)))
             for _number in range(share["metrics"][place]):
                 run = rng.choice(runs)
-                entry = model.metric_entry(run, "counter", rng.choice(("length", "records", "size")),
-                                           Decimal(rng.randrange(10 ** 6)).quantize(Decimal("0.1")), {"format": rng.choice(WORDS)},
-                                           values.parse_iso(run["state"]["endDate"]))
+                name, value = rng.choice(("length", "records", "size")), Decimal(rng.randrange(10 ** 6))
+                entry = model.metric_entry(run, "counter", name, value.quantize(Decimal("0.1")),
+                                           {"format": rng.choice(WORDS)}, values.parse_iso(run["state"]["endDate"]))
                 metrics.append((values.new_id(rng), values.dumps(entry)))
             for _number in range(share["queues"][place]):
                 run = rng.choice(runs)
+                task = {"id": run["taskId"], "type": flows.CORE + "debug.Return", "format": self.message(rng)[:900]}
                 kind, key, document = rng.choice((
                     ("models.executions.Execution", execution["id"], execution),
                     ("runners.WorkerTaskResult", run["id"], {"taskRun": run}),
                     ("runners.WorkerJob", run["id"], {
-                        "type": "task", "taskRun": run, "runContext": {"variables": {"inputs": execution["inputs"]}},
-                        "task": {"id": run["taskId"], "type": flows.CORE + "debug.Return", "format": self.message(rng)[:900]}}),
+                        "type": "task", "taskRun": run, "task": task,
+                        "runContext": {"variables": {"inputs": execution["inputs"]}}}),
                 ))
                 queues.append(("io.kestra.core." + kind, key, values.dumps(document), "t", "t", "t", "t", "t"))
         return {"executions": rows, "logs": logs, "metrics": metrics, "queues": queues}, written
@@ -216,10 +220,11 @@ class Maker:
     def statics(self, files):
         """Flows, a few triggers and dashboards as rows; keys and namespace files as {path: (bytes, metadata)}."""
         rng = self.rng("statics")
-        rows = {"flows": [(model.flow_uid(flow), values.dumps(flow), source) for flow, source in self.flows], "dashboards": []}
+        rows = {"flows": [(model.flow_uid(flow), values.dumps(flow), source) for flow, source in self.flows],
+                "dashboards": []}
         for number in range(3):
-            document = {"id": "board_%s_%d" % (self.seed, number), "title": " ".join(rng.sample(WORDS, 3)), "deleted": False,
-                        "description": " ".join(rng.sample(WORDS, 10)), "charts": []}
+            document = {"id": "board_%s_%d" % (self.seed, number), "title": " ".join(rng.sample(WORDS, 3)),
+                        "description": " ".join(rng.sample(WORDS, 10)), "charts": [], "deleted": False}
             if self.tenant:
                 document["tenantId"] = self.tenant
             rows["dashboards"].append((model.uid(self.tenant, document["id"]), values.dumps(document),
@@ -233,8 +238,9 @@ class Maker:
                 written[storage.kv_file(namespace, key)] = (
                     values.dumps(value).encode(), {"description": " ".join(rng.sample(WORDS, 3))} if number % 2 else {})
             else:
-                name = "%s/%s %s%s" % (rng.choice(WORDS), rng.choice(WORDS), rng.choice(("é", "ü", "data", "日本")), number)
-                written[storage.namespace_file(namespace, "%s_%s.txt" % (name, self.seed))] = (self.content(rng), None)
+                name = "%s/%s %s%d_%s.txt" % (rng.choice(WORDS), rng.choice(WORDS),
+                                              rng.choice(("é", "ü", "data", "日本")), number, self.seed)
+                written[storage.namespace_file(namespace, name)] = (self.content(rng), None)
         return rows, written
 
 
@@ -297,8 +303,8 @@ def fill(configuration, options, show=lambda text: None):
     arguments = (settings, base, tenant, options.seed, until)
     # Chunks are small enough for every process to stay busy to the end, whatever the number of rows.
     with ProcessPoolExecutor(options.jobs, initializer=_begin, initargs=arguments) as pool:
-        for done, total in zip(itertools.accumulate(pool.map(_write_chunk, jobs)), itertools.repeat(plan["executions"])):
-            show("%d of %d executions, %.0f s" % (done, total, time.monotonic() - began))
+        for done in itertools.accumulate(pool.map(_write_chunk, jobs)):
+            show("%d of %d executions, %.0f s" % (done, plan["executions"], time.monotonic() - began))
     store.analyze()
     tables, size = store.sizes()
     store.close()

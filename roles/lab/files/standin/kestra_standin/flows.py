@@ -54,8 +54,9 @@ def _retry(owner, retry):
     if kind not in ("constant", "exponential", "random"):
         raise InvalidFlow("%s: unknown retry type %s" % (owner, kind))
     found = {"type": kind, "behavior": "RETRY_FAILED_TASK", "warningOnRetry": False}
+    times = ("interval", "maxInterval", "minInterval", "maxDuration")
     for key, value in retry.items():
-        found[key] = _seconds(owner, value) if key in ("interval", "maxInterval", "minInterval", "maxDuration") else value
+        found[key] = _seconds(owner, value) if key in times else value
     return found
 
 

@@ -22,7 +22,8 @@ def move(state, current, moment):
     text = values.iso(moment)
     state["current"] = current
     state["histories"].append({"date": text, "state": current})
-    state["duration"] = values.seconds(max(moment, values.parse_iso(state["startDate"])) - values.parse_iso(state["startDate"]))
+    began = values.parse_iso(state["startDate"])
+    state["duration"] = values.seconds(max(moment, began) - began)
     if current in TERMINAL:
         state["endDate"] = text
     else:
@@ -34,7 +35,8 @@ def is_done(document):
     return document["state"]["current"] in TERMINAL
 
 
-def new_execution(flow, moment, inputs=None, labels=(), trigger=None, schedule_date=None, tenant=None, execution_id=None):
+def new_execution(flow, moment, inputs=None, labels=(), trigger=None, schedule_date=None, tenant=None,
+                  execution_id=None):
     """A CREATED execution of a flow document."""
     execution_id = execution_id or values.new_id()
     created = values.iso(moment)
@@ -113,9 +115,9 @@ def trigger_uid(trigger):
 def new_service(kind, server, config, moment):
     """A CREATED service of a server."""
     text = values.iso(moment)
+    event = {"ts": text, "type": "service.state.updated", "state": "CREATED", "value": "Service connected."}
     return {"id": values.new_id(), "type": kind, "state": "CREATED", "server": server, "config": config, "props": {},
-            "metrics": [], "seqId": 0, "createdAt": text, "updatedAt": text,
-            "events": [{"ts": text, "type": "service.state.updated", "state": "CREATED", "value": "Service connected."}]}
+            "metrics": [], "seqId": 0, "createdAt": text, "updatedAt": text, "events": [event]}
 
 
 def move_service(service, state, moment, reason=None):

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Kestra community DR contributors
 # GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Everything the stand-in says to PostgreSQL: Kestra 0.21's table layout, its history of migrations, and all statements.
+"""Everything the stand-in says to PostgreSQL: Kestra 0.21's table layout, its migrations, and all statements.
 
 The layout is described by data (which JSON path feeds which generated column) and the statements are made from that.
 Another database is another module with the same Store.
@@ -123,12 +123,14 @@ INDEXES = {
         "offset=hash:offset", "type__offset=type,offset", "updated=updated"] + [
         "type__consumer_%s=type,consumer_%s,offset when consumer_%s = false" % (who, who, who)
         for who in ("flow_topology", "indexer", "executor", "worker", "scheduler")],
-    "flows": ["namespace=deleted,tenant_id,namespace", "namespace__id__revision=deleted,tenant_id,namespace,id,revision",
-              "fulltext=gin:fulltext", "source_code=gin:(fulltext_index(source_code))", "labels=gin:((value -> 'labels'))"],
+    "flows": ["namespace=deleted,tenant_id,namespace",
+              "namespace__id__revision=deleted,tenant_id,namespace,id,revision", "fulltext=gin:fulltext",
+              "source_code=gin:(fulltext_index(source_code))", "labels=gin:((value -> 'labels'))"],
     "templates": ["namespace=deleted,tenant_id,namespace", "namespace__id=deleted,tenant_id,namespace,id",
                   "fulltext=gin:fulltext"],
     "executions": ["%s=deleted,tenant_id,%s" % (name, name) for name in (
-        "namespace", "flow_id", "state_current", "start_date", "end_date", "state_duration", "trigger_execution_id")] + [
+        "namespace", "flow_id", "state_current", "start_date", "end_date", "state_duration",
+        "trigger_execution_id")] + [
         "fulltext=gin:fulltext", "labels=gin:((value -> 'labels'))"],
     "triggers": ["execution_id=execution_id", "tenant=tenant_id"],
     "logs": ["execution_id=deleted,execution_id", "execution_id__task_id=deleted,execution_id,task_id",
@@ -275,12 +277,6 @@ CONSUMERS = ("indexer", "executor", "worker", "scheduler", "flow_topology")
 ERRORS = (psycopg.Error,)
 
 
-def is_connection_error(error):
-    """True when the server is away, as opposed to a statement it refused."""
-    return isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)) and not isinstance(
-        error, (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure, psycopg.errors.LockNotAvailable))
-
-
 class Store:
     """The database of one stand-in process: a small pool of connections and every statement.
 
@@ -288,6 +284,13 @@ class Store:
     """
 
     engine = "postgresql"
+    errors = ERRORS
+
+    @staticmethod
+    def is_away(error):
+        """True when the server cannot be reached, as opposed to a statement it refused."""
+        return isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)) and not isinstance(error, (
+            psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure, psycopg.errors.LockNotAvailable))
 
     def __init__(self, settings, size=12):
         self.settings = settings
@@ -401,7 +404,8 @@ class Store:
                 time.sleep(0.2)
             known = set()
             if connection.execute("SELECT to_regclass('flyway_schema_history')").fetchone()[0] is not None:
-                known = {row[0] for row in connection.execute("SELECT version FROM flyway_schema_history WHERE success")}
+                found = connection.execute("SELECT version FROM flyway_schema_history WHERE success")
+                known = {row[0] for row in found}
             pending = [step for step in migrations(version) if step[0] not in known]
             future = known - {step[0] for step in migrations(version)}
             if future:
@@ -541,7 +545,8 @@ class Work:
         if revision is not None:
             where += " AND revision = %s"
             arguments.append(revision)
-        row = self.one("SELECT value, source_code FROM flows WHERE " + where + " ORDER BY revision DESC LIMIT 1", arguments)
+        row = self.one("SELECT value, source_code FROM flows WHERE " + where + " ORDER BY revision DESC LIMIT 1",
+                       arguments)
         if row is None or (revision is None and row[0].get("deleted")):
             return None
         return row
@@ -569,7 +574,8 @@ class Work:
     def namespaces(self):
         """Names of all namespaces with a flow, their parents included."""
         found = set()
-        for (name,) in self.rows("SELECT DISTINCT namespace FROM (" + self.LATEST_FLOWS + ") AS latest WHERE NOT deleted"):
+        query = "SELECT DISTINCT namespace FROM (" + self.LATEST_FLOWS + ") AS latest WHERE NOT deleted"
+        for (name,) in self.rows(query):
             parts = name.split(".")
             found.update(".".join(parts[:end]) for end in range(1, len(parts) + 1))
         return sorted(found)

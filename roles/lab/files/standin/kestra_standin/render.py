@@ -122,8 +122,9 @@ class _Parser:
         if value is _MISSING:
             return value
         simple = {"upper": lambda: plain(value).upper(), "lower": lambda: plain(value).lower(),
-                  "trim": lambda: plain(value).strip(), "length": lambda: len(value), "json": lambda: values.dumps(value),
-                  "toJson": lambda: values.dumps(value), "first": lambda: value[0], "last": lambda: value[-1],
+                  "trim": lambda: plain(value).strip(), "length": lambda: len(value),
+                  "json": lambda: values.dumps(value), "toJson": lambda: values.dumps(value),
+                  "first": lambda: value[0], "last": lambda: value[-1],
                   "base64encode": lambda: base64.b64encode(plain(value).encode()).decode()}
         if name not in simple:
             raise RenderError("Filter [%s] does not exist" % name)

@@ -31,14 +31,13 @@ log = logging.getLogger(NAME)
 class Server:
     """One `kestra-standin server ROLE`."""
 
-    database_errors = postgresql.ERRORS
-
     def __init__(self, kind, configuration, port=None, worker_threads=None, indexer=True):
         self.kind, self.configuration, self.log = kind, configuration, log
         self.version = personality(configuration.environ)
         # Since 0.23 everything belongs to a tenant; open source has one, called main.
         self.tenant = "main" if version_tuple(self.version) >= (0, 23) else None
-        self.kinds = [one for one in ROLES[kind] if (one != "INDEXER" or indexer) and (one != "WORKER" or worker_threads != 0)]
+        left_out = ([] if indexer else ["INDEXER"]) + (["WORKER"] if worker_threads == 0 else [])
+        self.kinds = [one for one in ROLES[kind] if one not in left_out]
         self.url = configuration.get("kestra.url")
         self.liveness = Liveness(configuration)
         storage_type = configuration.get("kestra.storage.type", "local")
@@ -50,6 +49,7 @@ class Server:
         os.makedirs(self.temporary, exist_ok=True)
         _engine, settings = config.database(configuration)
         self.store = postgresql.Store(settings)
+        self.database_errors = self.store.errors
         self.threads = worker_threads or 4 * (os.cpu_count() or 1)
         self.port = int(port if port is not None else configuration.get("micronaut.server.port", 8080))
         self.wake, self.ready, self.stopping = threading.Event(), threading.Event(), threading.Event()
@@ -70,7 +70,7 @@ class Server:
                     found = action()
                 except self.database_errors as error:
                     text = str(error).strip() or type(error).__name__
-                    if postgresql.is_connection_error(error):
+                    if self.store.is_away(error):
                         log.error("%s: the database does not answer: %s", name, text.splitlines()[0])
                     else:
                         log.error("%s: %s", name, text)

@@ -30,10 +30,11 @@ class Liveness:
 
     def document(self):
         """As it stands in service_instance."""
-        return {"liveness": {"enabled": self.enabled, "timeout": values.seconds(self.timeout),
-                             "interval": values.seconds(self.interval), "initialDelay": values.seconds(self.initial_delay),
-                             "heartbeatInterval": values.seconds(self.heartbeat)},
-                "terminationGracePeriod": values.seconds(self.grace), "workerTaskRestartStrategy": self.restart}
+        liveness = {"enabled": self.enabled, "timeout": values.seconds(self.timeout),
+                    "interval": values.seconds(self.interval), "initialDelay": values.seconds(self.initial_delay),
+                    "heartbeatInterval": values.seconds(self.heartbeat)}
+        return {"liveness": liveness, "terminationGracePeriod": values.seconds(self.grace),
+                "workerTaskRestartStrategy": self.restart}
 
 
 class Registry:
@@ -77,16 +78,10 @@ class Registry:
                 model.move_service(self.services[kind], state, values.now(), reason)
         try:
             self.write()
-        except self.store_errors() as error:
+        except self.store.errors as error:
             if state == "RUNNING":
                 raise
             self.log.error("Cannot record state %s: %s", state, str(error).strip())
-
-    @staticmethod
-    def store_errors():
-        """Errors of the database driver."""
-        from .postgresql import ERRORS
-        return ERRORS
 
     def _beat(self):
         while not self._stop.wait(self.liveness.heartbeat):
@@ -96,7 +91,7 @@ class Registry:
                     one["seqId"] += 1
             try:
                 self.write()
-            except self.store_errors() as error:
+            except self.store.errors as error:
                 self.log.error("Failed to report the state of services: %s", str(error).strip())
 
     def stop(self):
@@ -147,8 +142,8 @@ class Coordinator:
             work.put("service_instance", key, service)
 
     def _restart_jobs(self, work, service):
-        for key, job in work.documents("worker_job_running", "worker_uuid = %s", (service["id"],), "FOR UPDATE"):
-            job = {name: value for name, value in job.items() if name not in ("workerInstance", "partition")}
+        for key, row in work.documents("worker_job_running", "worker_uuid = %s", (service["id"],), "FOR UPDATE"):
+            job = {name: value for name, value in row.items() if name not in ("workerInstance", "partition")}
             work.delete("worker_job_running", key)
             work.emit("runners.WorkerJob", key, job)
             self.log.warning("Re-emitting WorkerTask for execution '%s', task run '%s' of dead worker '%s'",

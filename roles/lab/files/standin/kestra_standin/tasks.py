@@ -43,7 +43,9 @@ class Run:
 
     def read(self, name):
         """read('kestra:///...') of internal storage, or of a namespace file."""
-        uri = name if str(name).startswith("kestra://") else storage.namespace_file(self.task_run["namespace"], str(name))
+        uri = str(name)
+        if not uri.startswith("kestra://"):
+            uri = storage.namespace_file(self.task_run["namespace"], uri)
         return self.storage.get(uri).decode("utf-8", "replace")
 
     def kv(self, key, namespace=None):
@@ -144,7 +146,8 @@ def concat(run):
 
 
 def write(run):
-    return {"uri": run.keep("%d%s" % (values.file_number(), run.get("extension", ".txt")), str(run.get("content", "")).encode())}
+    name = "%d%s" % (values.file_number(), run.get("extension", ".txt"))
+    return {"uri": run.keep(name, str(run.get("content", "")).encode())}
 
 
 def delete(run):

@@ -201,8 +201,9 @@ class Management(Service):
         """UP when the database answers and the services run."""
         found = {}
         try:
-            found["jdbc"] = {"name": "kestra", "status": "UP", "details": {
-                "jdbc:%s" % self.server.store.engine: {"name": "kestra", "status": "UP", "details": self.server.store.ping()}}}
+            database = {"name": "kestra", "status": "UP", "details": self.server.store.ping()}
+            found["jdbc"] = {"name": "kestra", "status": "UP",
+                             "details": {"jdbc:%s" % self.server.store.engine: database}}
         except self.server.database_errors as error:
             found["jdbc"] = {"name": "kestra", "status": "DOWN", "details": {"error": str(error).strip()}}
         up = self.server.ready.is_set() and not self.server.stopping.is_set()
@@ -224,8 +225,8 @@ def route(method, pattern):
     return mark
 
 
-ROOTS = ("configs", "flows", "executions", "namespaces", "triggers", "logs", "metrics", "dashboards", "usages", "plugins",
-         "instance", "cluster", "kv", "setup")
+ROOTS = ("configs", "flows", "executions", "namespaces", "triggers", "logs", "metrics", "dashboards", "usages",
+         "plugins", "instance", "cluster", "kv", "setup")
 
 
 class Api(Service):
@@ -255,7 +256,7 @@ class Api(Service):
         if not (path == "configs" and version_tuple(self.server.version) < (2, 0)):
             self.check_login(request)
         head, _slash, rest = path.partition("/")
-        # Without tenants any first word that is no resource is a tenant that does not exist; main is the one since 0.23.
+        # A first word that is no resource is a tenant; without tenants it is one that does not exist.
         if head not in ROOTS:
             if head != self.server.tenant:
                 raise refuse(404, "Page Not Found")
@@ -454,7 +455,8 @@ class Api(Service):
                 else:
                     found[name] = text
             except (ValueError, ArithmeticError, yaml.YAMLError):
-                raise refuse(422, "Invalid input for `%s`, Expected `%s` but received `%s`" % (name, kind, text)) from None
+                raise refuse(422, "Invalid input for `%s`, Expected `%s` but received `%s`" % (
+                    name, kind, text)) from None
         return found
 
     @staticmethod
@@ -573,7 +575,8 @@ class Api(Service):
         with self.store.tx() as work:
             found = [name for name in work.namespaces() if text in name]
         size, offset = request.page()
-        return {"results": [{"id": name, "disabled": False} for name in found[offset:offset + size]], "total": len(found)}
+        page = found[offset:offset + size]
+        return {"results": [{"id": name, "disabled": False} for name in page], "total": len(found)}
 
     @route("GET", "triggers/search")
     def search_triggers(self, request):
@@ -607,7 +610,8 @@ class Api(Service):
     def search_logs(self, request):
         """Page of log lines, newest first."""
         where, arguments = self.filters(request, {
-            "deleted": "", "namespace": "namespace", "flowId": "flow_id", "executionId": "execution_id", "minLevel": ""})
+            "deleted": "", "namespace": "namespace", "flowId": "flow_id", "executionId": "execution_id",
+            "minLevel": ""})
         size, offset = request.page()
         with self.store.tx() as work:
             rows, total = work.search("logs", where, arguments, "timestamp DESC, key", size, offset)

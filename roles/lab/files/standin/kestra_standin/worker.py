@@ -46,7 +46,8 @@ class Worker:
         with self._lock:
             number = self._numbers.pop()
             self._running[key] = cancel
-        threading.Thread(target=self._run, args=(key, job, cancel, number), name="worker_%d" % number, daemon=True).start()
+        threading.Thread(target=self._run, args=(key, job, cancel, number), name="worker_%d" % number,
+                         daemon=True).start()
 
     def _run(self, key, job, cancel, number):
         try:
