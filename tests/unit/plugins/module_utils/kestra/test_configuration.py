@@ -5,7 +5,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
+import random
+import traceback
 
 import pytest
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import ConfigError
@@ -402,3 +405,30 @@ def test_an_unreadable_layer_counts_as_empty_for_masking():
         make(BASE, "\tx")
     sources = Sources(files=(Layer("a", BASE), Layer("b", "\tx")))
     assert config.load_lenient(sources).secrets() == ["s3cretpass"]
+
+
+def test_no_damage_to_a_file_makes_it_show_a_secret():
+    """One character changed, cut or put in at random places: whatever happens, no message has the secret."""
+    chooser = random.Random(20261123)
+    secret = "Zx9qT7vLmWk3"
+    text = BASE.replace("s3cretpass", secret) + f"kestra.encryption.secret-key: {secret}\nlist: [{{apiToken: {secret}}}]\n"
+    seen = {"errors": 0, "described": 0}
+    for _unused in range(700):
+        at = chooser.randrange(len(text))
+        new = chooser.choice(["", "\t", ":", "'", '"', "{", "}", "[", "]", "*", "&", "!", "%", "@", "`", "|", "\n", "${",
+                              "\x00"])
+        damaged = text[:at] + new + text[at + chooser.randrange(2):]
+        try:
+            found = make(damaged)
+            told = json.dumps(found.describe())
+            with contextlib.suppress(ConfigError):
+                found.database_credentials()
+                found.require_supported()
+            seen["described"] += 1
+        except ConfigError as exc:
+            told = str(exc.to_result()) + "".join(traceback.format_exception(type(exc), exc, exc.__traceback__))
+            seen["errors"] += 1
+        # A secret cut in two by the damage may leave pieces; four characters in a row are enough to be found out.
+        pieces = {secret[start:start + 5] for start in range(len(secret) - 4)}
+        assert not [piece for piece in pieces if piece in told], (at, new)
+    assert min(seen.values()) > 50

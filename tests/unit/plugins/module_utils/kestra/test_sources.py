@@ -199,6 +199,24 @@ def test_a_unit_by_name_is_looked_for_on_disk(write, tmp_path, monkeypatch):
         sources.read_unit("/nowhere/kestra.service")
 
 
+def test_a_running_systemd_is_asked_for_the_files(write, tmp_path, monkeypatch):
+    main = write("run/kestra.service", "[Service]\nEnvironment=A=1\nExecStart=/k server standalone\n")
+    more = write("run/more.conf", "[Service]\nEnvironment=B=2\n")
+    write("bin/systemctl", f"""#!/bin/sh
+[ "$*" = "show --property=FragmentPath,DropInPaths kestra.service" ] || exit 0
+printf 'FragmentPath={main}\\nDropInPaths={more}\\n'
+""", 0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    unit = sources.read_unit("kestra")
+    assert unit.files == [main, more] and unit.environment == {"A": "1", "B": "2"}
+    with pytest.raises(ConfigError) as caught:
+        sources.read_unit("unknown-to-systemd")
+    assert caught.value.reason == "unit_missing"
+    write("bin/systemctl", "#!/bin/sh\necho 'System has not been booted with systemd' >&2\nexit 1\n", 0o755)
+    monkeypatch.setattr(sources, "UNIT_DIRECTORIES", (f"{tmp_path}/run",))
+    assert sources.read_unit("kestra").files == [main]
+
+
 # -- bundles ----------------------------------------------------------------------------------------------------------
 
 def test_a_bundle_gives_the_same_configuration_without_the_files(write, tmp_path):
