@@ -65,6 +65,8 @@ class ActionModule(ActionBase):
         now = time.monotonic()
         text = waiting.line(progress)
         phase_changed = self._last is None or self._last[0] != progress.get("phase")
-        if (self._last is None or self._last[1] != text) and waiting.due(now - self._started, now - self._shown, phase_changed):
+        if (self._last is None or self._last[1] != text) and waiting.due(
+            now - self._started, now - self._shown, phase_changed
+        ):
             self._last, self._shown = (progress.get("phase"), text), now
             Display().display(f"  {self._task.get_name()}: {text}")

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Kestra community DR contributors
 # GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where recovery points live, and whose. Must be kept in sync with argument_spec() and LOCK in module_utils/vault/catalog.py."""
+"""Where recovery points live, and whose. Must be kept in sync with the argument specs in vault/catalog.py."""
 from __future__ import annotations
 
 
@@ -9,7 +9,8 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   vault:
-    description: The vault directory on the worker host. Holds manifests, lists, locks and reports, never the data itself.
+    description:
+      - The vault directory on the worker host. Holds manifests, lists, locks and reports, never the data itself.
     type: path
     required: true
   instance:
@@ -21,7 +22,8 @@ options:
     LOCK = r"""
 options:
   lock:
-    description: Who is asking. One run holds an instance at a time; the lock lies in the vault, where every controller sees it.
+    description:
+      - Who is asking. One run holds an instance at a time; the lock lies in the vault, where every controller sees it.
     type: dict
     required: true
     required: true

@@ -12,8 +12,8 @@ version_added: 1.0.0
 author:
   - Kestra community DR contributors (@kestra-community)
 description:
-  - Long steps are started with C(async) and C(poll=0) and a O(job_dir). This module waits until such a step has ended or has reached
-    a phase, shows what it is doing, and fails with the step's own error if it failed or died.
+  - Long steps are started with C(async) and C(poll=0) and a O(job_dir). This module waits until such a step has ended
+    or has reached a phase, shows what it is doing, and fails with the step's own error if it failed or died.
   - While it waits, the lock of the instance is renewed.
 extends_documentation_fragment:
   - kestra_community.dr.attributes
@@ -45,8 +45,8 @@ options:
     default: fail
   results_file:
     description:
-      - RV(ignore:results_file) of the task that started the step. With it, a step that died before it wrote its first word is noticed,
-        and what an earlier run left in O(job_dir) is not taken for the present one.
+      - RV(ignore:results_file) of the task that started the step. With it, a step that died before it wrote its first
+        word is noticed, and what an earlier run left in O(job_dir) is not taken for the present one.
     type: path
   lock:
     description: The lock to renew.

@@ -13,7 +13,8 @@ author:
   - Kestra community DR contributors (@kestra-community)
 description:
   - A recovery point begins open, gets its components one by one, and exists for everybody once it is sealed.
-  - Sealing checks every component first, then writes manifest and lists by one rename. A backup killed anywhere leaves a whole point or none.
+  - Sealing checks every component first, then writes manifest and lists by one rename. A backup killed anywhere leaves
+    a whole point or none.
   - Runs on the worker host, where the vault directory is.
 extends_documentation_fragment:
   - kestra_community.dr.attributes
@@ -32,8 +33,8 @@ attributes:
 options:
   state:
     description:
-      - V(open) takes the lock of the instance, sweeps what dead runs left open, and makes a new recovery point, or goes on with the one
-        given by O(id) or opened before by the same O(lock.run_id).
+      - V(open) takes the lock of the instance, sweeps what dead runs left open, and makes a new recovery point, or goes
+        on with the one given by O(id) or opened before by the same O(lock.run_id).
       - V(component) records a component of an open recovery point.
       - V(sealed) checks everything, seals, and backs the manifest up to the repository.
       - V(aborted) ends the jobs of an open recovery point and removes it. Snapshots already made are removed by a later
@@ -63,7 +64,8 @@ options:
     elements: str
   manifest:
     description:
-      - Sections of the manifest only the flow knows, as C(instance), C(kestra), C(tools), C(consistency), C(in_flight) and C(timings).
+      - Sections of the manifest only the flow knows, as C(instance), C(kestra), C(tools), C(consistency),
+        C(in_flight) and C(timings).
       - C(consistency.mode) is required to seal.
     type: dict
     default: {}
@@ -123,7 +125,8 @@ directory:
   type: str
   returned: success
 staging:
-  description: Directory for the files of components before they are in the repository; one subdirectory for each component.
+  description:
+    - Directory for the files of components before they are in the repository; one subdirectory for each component.
   type: str
   returned: state=open
 jobs:
@@ -222,14 +225,22 @@ def seal(module, vault, redactor):
                                           {item["id"]: item["tags"] for item in snapshots})
         sealed = points.build_manifest(vault, point, params["manifest"], sealed=clock.utc_now())
         if module.check_mode:
-            return dict(where, changed=True, checks=checks, manifest=sealed, digest=manifest.digest(manifest.dumps(sealed)))
+            return dict(
+                where, changed=True, checks=checks, manifest=sealed, digest=manifest.digest(manifest.dumps(sealed))
+            )
     shipped = ship.newest_shipped(snapshots).get(point)
     if not module.check_mode:
         _keep_lock(module, vault)
         points.seal(vault, point, sealed)
         shipped = shipped or {"id": ship.ship(vault, point, restic)}
-    return dict(where, changed=fresh, checks=checks, manifest=vault.manifest(point), digest=vault.manifest_digest(point),
-                manifest_snapshot=shipped and shipped["id"])
+    return dict(
+        where,
+        changed=fresh,
+        checks=checks,
+        manifest=vault.manifest(point),
+        digest=vault.manifest_digest(point),
+        manifest_snapshot=shipped and shipped["id"],
+    )
 
 
 def abort(module, vault):

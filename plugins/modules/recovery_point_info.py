@@ -13,7 +13,8 @@ author:
   - Kestra community DR contributors (@kestra-community)
 description:
   - Lists the sealed recovery points of an instance, newest first, each with its verdict and how deep it was verified.
-  - With O(rebuild=true), first restores the directories of recovery points that the repository knows and the vault directory does not.
+  - With O(rebuild=true), first restores the directories of recovery points that the repository knows and the vault
+    directory does not.
 extends_documentation_fragment:
   - kestra_community.dr.attributes
   - kestra_community.dr.vault

@@ -12,11 +12,13 @@ version_added: 1.0.0
 author:
   - Kestra community DR contributors (@kestra-community)
 description:
-  - Keeps what the rules ask for and removes the rest, manifests and data. The only thing that deletes what a sealed manifest names.
-  - The newest verified recovery point is always kept. While none is verified, nothing sealed is removed and the module warns.
+  - Keeps what the rules ask for and removes the rest, manifests and data. The only thing that deletes what a sealed
+    manifest names.
+  - The newest verified recovery point is always kept. While none is verified, nothing sealed is removed and the module
+    warns.
   - Recovery points with verdict C(differs) or C(failed) take no place from good ones.
-  - Also removes snapshots older than a day that belong to no recovery point, as aborted backups leave them, and finishes a removal that
-    was cut short.
+  - Also removes snapshots older than a day that belong to no recovery point, as aborted backups leave them, and
+    finishes a removal that was cut short.
 extends_documentation_fragment:
   - kestra_community.dr.attributes
   - kestra_community.dr.vault
@@ -113,7 +115,9 @@ def diff(vault, gone):
 
 
 def main():
-    spec = dict(catalog.argument_spec(), **catalog.lock_argument_spec(), **options.argument_spec(), **jobs.argument_spec())
+    spec = dict(
+        catalog.argument_spec(), **catalog.lock_argument_spec(), **options.argument_spec(), **jobs.argument_spec()
+    )
     spec["policy"] = {"type": "dict", "required": True, "options": {
         "keep_last": {"type": "int"}, "keep_daily": {"type": "int"}, "keep_weekly": {"type": "int"},
         "keep_monthly": {"type": "int"}, "keep_within_days": {"type": "int"}}}
@@ -134,13 +138,20 @@ def main():
         changes = diff(vault, set(plan["remove"] + plan["unfinished"]))
         if module.check_mode:
             lock.decide(lock.read(vault.lock), held["run_id"], now, held["take_over"])
-            result = {"removed": plan["remove"], "kept": plan["keep"], "finished": plan["unfinished"],
-                      "orphans": prune.orphans(vault, ship.own_snapshots(vault, restic), now), "warnings": plan["warnings"]}
+            result = {
+                "removed": plan["remove"],
+                "kept": plan["keep"],
+                "finished": plan["unfinished"],
+                "orphans": prune.orphans(vault, ship.own_snapshots(vault, restic), now),
+                "warnings": plan["warnings"],
+            }
         else:
             taken = lock.acquire(vault.lock, run_id=held["run_id"], flow="prune", owner=held["owner"], ttl=held["ttl"],
                                  take_over=held["take_over"])
             try:
-                job = jobs.Job(module.params["job_dir"], "prune", jobs.fingerprint_of([held["run_id"], policy]), redactor)
+                job = jobs.Job(
+                    module.params["job_dir"], "prune", jobs.fingerprint_of([held["run_id"], policy]), redactor
+                )
                 with lock.keeping(vault.lock, run_id=held["run_id"], ttl=held["ttl"]) as still_ours:
                     result = job.run(lambda progress: prune.prune(
                         vault, policy, restic, still_ours=still_ours, now=now, on_progress=progress.update))

@@ -55,7 +55,8 @@ options:
         does not run as root. Default is the system's temporary directory.
     type: path
   scratch_user:
-    description: Account a private scratch server runs as when the module runs as root. Default is C(postgres), else C(nobody).
+    description:
+      - Account a private scratch server runs as when the module runs as root. Default is C(postgres), else C(nobody).
     type: str
   bin_dir:
     description: Directory of PostgreSQL's programs. Default is the installed ones that fit best.

@@ -73,13 +73,25 @@ class StateError(DrError):
 
 # errno -> (reason, sentence, hint)
 _OS_ERRORS = {
-    errno.ENOSPC: ("disk_full", "No space is left", "Free space on that file system or point the option elsewhere, then run again."),
+    errno.ENOSPC: (
+        "disk_full",
+        "No space is left",
+        "Free space on that file system or point the option elsewhere, then run again.",
+    ),
     errno.EDQUOT: ("disk_full", "The disk quota is used up", "Raise the quota or free space, then run again."),
     errno.EACCES: ("permission_denied", "Permission was denied", "Run as a user who may use this path (become: true)."),
-    errno.EPERM: ("permission_denied", "The operation is not permitted", "Run as a user who may do this (become: true)."),
+    errno.EPERM: (
+        "permission_denied",
+        "The operation is not permitted",
+        "Run as a user who may do this (become: true).",
+    ),
     errno.EROFS: ("read_only", "The file system is read-only", "Mount it writable or use another path."),
     errno.ENOENT: ("not_found", "There is no such file or directory", "Check the path."),
-    errno.EIO: ("io_error", "The device reports an input/output error", "Check the disk and the kernel log before anything else."),
+    errno.EIO: (
+        "io_error",
+        "The device reports an input/output error",
+        "Check the disk and the kernel log before anything else.",
+    ),
 }
 
 

@@ -29,7 +29,7 @@ def part_name(path) -> str:
 
 
 class AtomicFile:
-    """Writes path by way of path.part: O_EXCL, fsync, rename, fsync of the directory. Left by an error, .part is removed.
+    """Writes path by way of path.part: O_EXCL, fsync, rename, fsync of the directory. After an error .part is removed.
 
     A .part left by a killed process is replaced: whoever writes here holds the lock of its job or instance.
     durable=False leaves the fsyncs out (for files that only inform, like progress).

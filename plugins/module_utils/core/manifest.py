@@ -47,13 +47,13 @@ def load(path) -> dict:
 
 
 def compare_counts(expected: dict, found: dict) -> list:
-    """Differences of two {name: number} maps as [{"name", "expected", "found"}], sorted; None where one has no entry."""
+    """Differences of two {name: number} maps as [{"name", "expected", "found"}], sorted; None where there is none."""
     return [{"name": name, "expected": expected.get(name), "found": found.get(name)}
             for name in sorted(set(expected) | set(found)) if expected.get(name) != found.get(name)]
 
 
 def validate(manifest) -> None:
-    """Raises IntegrityError (reason manifest_invalid, detail.path) for the first field that is not as schema 1 wants it."""
+    """Raises IntegrityError (manifest_invalid, detail.path) for the first field that is not as schema 1 wants it."""
     _map(manifest, "manifest")
     if manifest.get("schema") != SCHEMA:
         raise _wrong("schema", f"is {manifest.get('schema')!r}; this version of the collection reads {SCHEMA}",
@@ -71,7 +71,9 @@ def validate(manifest) -> None:
         _text(tools, "tools", name)
     consistency = _child(manifest, "", "consistency")
     _one_of(consistency, "consistency", "mode", MODES)
-    _times(consistency, "consistency", optional=("stopped", "pinned", "storage_started", "storage_finished", "restarted"))
+    _times(
+        consistency, "consistency", optional=("stopped", "pinned", "storage_started", "storage_finished", "restarted")
+    )
     _number(consistency, "consistency", "downtime_seconds", optional=True)
     components = _child(manifest, "", "components")
     if not components:

@@ -63,8 +63,9 @@ def judge(job, results, until) -> str:
         return REACHED
     if job["alive"]:
         return RUNNING
-    raise StateError(f"The step {state['step']} died in the phase {_phase(state) or 'before its first'} (process {state['pid']}).",
-                     reason="job_died", hint="Run the playbook again: the step sweeps what it left and starts again.",
+    where = f"in the phase {_phase(state)}" if _phase(state) else "before its first phase"
+    raise StateError(f"The step {state['step']} died {where} (process {state['pid']}).", reason="job_died",
+                     hint="Run the playbook again: the step sweeps what it left and starts again.",
                      detail={"pid": state["pid"], "started": state["started"], "phases": sorted(state["phases"])})
 
 
@@ -91,7 +92,9 @@ def _was_killed(result) -> bool:
 
 
 def _of(error, otherwise) -> DrError:
-    return DrError(error.get("msg") or otherwise, reason=error.get("reason") or "step_failed", detail=error.get("detail"))
+    return DrError(
+        error.get("msg") or otherwise, reason=error.get("reason") or "step_failed", detail=error.get("detail")
+    )
 
 
 def _phase(state):

@@ -56,7 +56,11 @@ def standing(verifications, manifest_sha256) -> dict:
             best = item
     if best is None:
         return {"verdict": "unverified", "depth": None, "verified_at": None}
-    return {"verdict": verdict_of(best["depth"], best["outcome"]), "depth": best["depth"], "verified_at": best["finished"]}
+    return {
+        "verdict": verdict_of(best["depth"], best["outcome"]),
+        "depth": best["depth"],
+        "verified_at": best["finished"],
+    }
 
 
 def sum_line(digest) -> str:
@@ -142,7 +146,9 @@ class Catalog:
         """The components added to an open point: {name: facts}."""
         directory = os.path.join(self.open_dir(point), "components")
         names = sorted(os.listdir(directory)) if os.path.isdir(directory) else []
-        return {name[:-len(".json")]: read_json(os.path.join(directory, name)) for name in names if name.endswith(".json")}
+        return {
+            name[: -len(".json")]: read_json(os.path.join(directory, name)) for name in names if name.endswith(".json")
+        }
 
     def manifest(self, point) -> dict:
         """The manifest of a sealed point, its digest and its id checked. Raises StateError or IntegrityError."""
@@ -167,7 +173,9 @@ class Catalog:
             with open(os.path.join(directory, "manifest.sha256"), encoding="ascii", errors="replace") as handle:
                 noted = handle.read()
         except FileNotFoundError as exc:
-            raise IntegrityError(f"The recovery point {point} lacks {exc.filename}.", reason="manifest_missing") from None
+            raise IntegrityError(
+                f"The recovery point {point} lacks {exc.filename}.", reason="manifest_missing"
+            ) from None
         if noted != sum_line(found):
             raise IntegrityError(f"The manifest of {point} was changed after it was sealed.", reason="manifest_changed",
                                  hint="Do not use it. recovery_point_info with rebuild: true gets the sealed one back "
@@ -199,7 +207,9 @@ class Catalog:
             manifest = self.manifest(point)
             line.update(standing(self.verifications(point), self.manifest_digest(point)))
         except DrError as exc:
-            return dict(line, verdict="failed", depth=None, verified_at=None, created=_created(point), error=exc.to_result())
+            return dict(
+                line, verdict="failed", depth=None, verified_at=None, created=_created(point), error=exc.to_result()
+            )
         components = manifest["components"]
         line.update(
             instance_id=manifest["instance"]["id"], created=manifest["created"], sealed=manifest["sealed"],
@@ -245,26 +255,12 @@ def choose(lines, wanted, instance) -> dict:
 def checked(point) -> str:
     """The id itself, if it is one. Raises ConfigError; nothing else may become part of a path."""
     if not is_id(point):
-        raise ConfigError(f"{point!r} is not the id of a recovery point (like 20261123T001500Z-a1b2c3).", reason="bad_id")
+        raise ConfigError(
+            f"{point!r} is not the id of a recovery point (like 20261123T001500Z-a1b2c3).", reason="bad_id"
+        )
     return point
 
 
 def _created(point) -> str:
     """The time an id was made, as a UTC text."""
     return f"{point[0:4]}-{point[4:6]}-{point[6:8]}T{point[9:11]}:{point[11:13]}:{point[13:15]}.000000Z"
-
-
-def sealed_snapshots(vault) -> dict:
-    """Every snapshot id that a sealed manifest of any instance of the vault names: {snapshot: "instance/point/component"}.
-
-    Raises IntegrityError for a manifest that cannot be read: what it names is unknown, so nothing may be forgotten.
-    """
-    named = {}
-    for instance in sorted(os.listdir(vault)) if os.path.isdir(vault) else []:
-        if os.path.isdir(os.path.join(vault, instance, "points")):
-            catalog = Catalog(vault, instance)
-            for point in catalog.sealed_ids():
-                for name, component in catalog.manifest(point)["components"].items():
-                    if component.get("snapshot"):
-                        named[component["snapshot"]] = f"{instance}/{point}/{name}"
-    return named

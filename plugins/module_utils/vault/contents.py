@@ -46,7 +46,9 @@ def _entry(archive, member, above, on_bytes, content) -> Entry:
     name = os.fsencode(member.name).strip(b"/")
     if above:
         if name != above and not name.startswith(above + b"/"):
-            raise IntegrityError(f"The snapshot gave {shown(name)!r}, which was not asked for.", reason="snapshot_unreadable")
+            raise IntegrityError(
+                f"The snapshot gave {shown(name)!r}, which was not asked for.", reason="snapshot_unreadable"
+            )
         name = name[len(above) + 1:]
     kind = _TYPES.get(member.type)
     if kind is None:

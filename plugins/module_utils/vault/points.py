@@ -258,10 +258,15 @@ def _bytes(number) -> str:
 def _check_list(catalog, point, name, entry) -> None:
     path = os.path.join(catalog.open_dir(point), "lists", entry["file"])
     if not os.path.isfile(path):
-        raise IntegrityError(f"The list {entry['file']} of {name} is missing.", reason="list_missing", detail={"path": path})
+        raise IntegrityError(
+            f"The list {entry['file']} of {name} is missing.", reason="list_missing", detail={"path": path}
+        )
     if sha256_file(path) != entry["sha256"]:
-        raise IntegrityError(f"The list {entry['file']} of {name} was changed after it was made.", reason="list_differs",
-                             detail={"path": path})
+        raise IntegrityError(
+            f"The list {entry['file']} of {name} was changed after it was made.",
+            reason="list_differs",
+            detail={"path": path},
+        )
 
 
 def _check_snapshot(catalog, point, name, snapshot, snapshots) -> None:

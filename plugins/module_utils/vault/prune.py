@@ -81,8 +81,10 @@ def _guard(catalog, point) -> None:
     verified = [line["id"] for line in lines if line["verdict"] == retention.VERIFIED]
     unfinished = point not in [line["id"] for line in lines]
     if not unfinished and (not verified or point == verified[0]):
-        raise RefusedError(f"{point} is the last verified recovery point, or none is verified; nothing more is removed.",
-                           reason="last_verified")
+        raise RefusedError(
+            f"{point} is the last verified recovery point, or none is verified; nothing more is removed.",
+            reason="last_verified",
+        )
 
 
 def _remove(catalog, point, snapshots, restic) -> None:

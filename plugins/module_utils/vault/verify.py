@@ -44,8 +44,15 @@ def verify(catalog: Catalog, point, depth, restic, progress, *, engine=None, wor
     _require_known(manifest)
     if os.path.exists(os.path.join(catalog.point_dir(point), "pruning.json")):
         raise RefusedError(f"The recovery point {point} is being removed.", reason="pruning")
-    record = {"schema": 1, "id": point, "instance": manifest["instance"], "requested": depth, "started": clock.utc_now(),
-              "manifest_sha256": catalog.manifest_digest(point), "collection": manifests.COLLECTION}
+    record = {
+        "schema": 1,
+        "id": point,
+        "instance": manifest["instance"],
+        "requested": depth,
+        "started": clock.utc_now(),
+        "manifest_sha256": catalog.manifest_digest(point),
+        "collection": manifests.COLLECTION,
+    }
     checks = checking.Checks()
     progress.phase("repository")
     _check_catalog(catalog, point, manifest, restic, checks)
@@ -54,7 +61,9 @@ def verify(catalog: Catalog, point, depth, restic, progress, *, engine=None, wor
             progress.phase(name, bytes=component["bytes"])
             _COMPONENTS[name](_Look(catalog, point, component, restic, checks, progress, depth, work))
         if depth != "digest" and "database" in manifest["components"]:
-            _check_database(manifest["components"]["database"], os.path.join(work, "database"), depth, engine, checks, progress)
+            _check_database(
+                manifest["components"]["database"], os.path.join(work, "database"), depth, engine, checks, progress
+            )
     record.update(checking.conclude(checks.done), checks=checks.done, finished=clock.utc_now(),
                   seconds=round(time.monotonic() - started, 3))
     record["file"] = _write(catalog, point, record)
@@ -82,8 +91,11 @@ class _Look:
 def _require_known(manifest) -> None:
     for name, component in manifest["components"].items():
         if component["held"] != "vault" or _KNOWN.get(name) != component["engine"]:
-            raise RefusedError(f"The component {name} ({component['engine']}, held: {component['held']}) cannot be verified "
-                               "by this version of the collection.", reason="not_verifiable")
+            raise RefusedError(
+                f"The component {name} ({component['engine']}, held: {component['held']}) cannot be verified "
+                "by this version of the collection.",
+                reason="not_verifiable",
+            )
 
 
 def _check_catalog(catalog, point, manifest, restic, checks) -> None:
@@ -93,8 +105,11 @@ def _check_catalog(catalog, point, manifest, restic, checks) -> None:
         shipped = [item for item in snapshots.values() if tag_value(item["tags"], "point") == point
                    and tag_value(item["tags"], "component") == ship.MANIFEST]
         if not shipped:
-            raise IntegrityError("The repository holds no manifest of this recovery point.", reason="manifest_not_shipped",
-                                 hint="Seal again to ship it.")
+            raise IntegrityError(
+                "The repository holds no manifest of this recovery point.",
+                reason="manifest_not_shipped",
+                hint="Seal again to ship it.",
+            )
         held = {entry.path: entry.sha256 for entry in contents.entries(restic, shipped[-1]["id"], f"/{point}")}
         return catalog.manifest_digest(point), held.get(b"manifest.json")
 
@@ -113,7 +128,9 @@ def _check_catalog(catalog, point, manifest, restic, checks) -> None:
 def _compare_files(look, found) -> tuple:
     """Expected and found, where they differ: {path: "size, sha256"}."""
     expected = {entry["path"]: f"{entry['size']} bytes, {entry['sha256']}" for entry in look.component["files"]}
-    differing = [name for name in sorted(set(expected) | set(found)) if expected.get(name) != found.get(name)][:_EXAMPLES]
+    differing = [name for name in sorted(set(expected) | set(found)) if expected.get(name) != found.get(name)][
+        :_EXAMPLES
+    ]
     whole = {"files": len(expected), "bytes": sum(entry["size"] for entry in look.component["files"])}
     if not differing:
         return whole, dict(whole)
@@ -133,8 +150,14 @@ def _database(look) -> None:
 
     def fetched():
         # restic checks what it writes against its digests only with verify; the digests below do better.
-        restic_restore.restore_path(look.restic, look.component["snapshot"], look.component["path"], target, verify=False,
-                                    on_progress=look.progress.update)
+        restic_restore.restore_path(
+            look.restic,
+            look.component["snapshot"],
+            look.component["path"],
+            target,
+            verify=False,
+            on_progress=look.progress.update,
+        )
         found = {}
         for where, _directories, names in os.walk(target):
             for name in names:
@@ -152,7 +175,9 @@ def _config(look) -> None:
     def collect(name, block):
         texts.setdefault(os.fsdecode(name), []).append(block)
 
-    intact = look.checks.run("digest", "config: files", lambda: _compare_files(look, _streamed(look, collect if keep else None)))
+    intact = look.checks.run(
+        "digest", "config: files", lambda: _compare_files(look, _streamed(look, collect if keep else None))
+    )
     if keep and intact:
         look.checks.run("structure", "config: bundles can be read", lambda: (
             dict.fromkeys(texts, "bundle"), {name: _bundle(b"".join(blocks)) for name, blocks in texts.items()}))

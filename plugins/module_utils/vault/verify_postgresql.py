@@ -37,7 +37,10 @@ class Postgresql:
         return audit.audit(path, client=newest)["counts"]
 
     def restore(self, path, component, progress) -> dict:
-        """Restores into a database that is dropped again: {differences, counts, server, private, rows, seconds, warnings}."""
+        """Restores into a database that is dropped again.
+
+        Returns {differences, tables, rows, server (its version), private, seconds {phase: s}, warnings}.
+        """
         name = "kestra_dr_verify_" + ids.new_id().lower().replace("-", "_")
         with self._server(component) as login:
             try:
@@ -60,7 +63,8 @@ class Postgresql:
             if exc.reason != "locale_missing":
                 raise
             done = attempt(_ANY_LOCALE)
-            done["warnings"].append(f"Restored with the locale {_ANY_LOCALE}, because the scratch server lacks the source's.")
+            done["warnings"].append(
+                f"Restored with the locale {_ANY_LOCALE}, because the scratch server lacks the source's.")
             return done
 
     @contextlib.contextmanager
@@ -80,7 +84,9 @@ class Postgresql:
 def require_other(source, found) -> None:
     """Raises RefusedError when the scratch server is the one the recovery point was taken from. Pure."""
     if source is not None and source == found:
-        raise RefusedError("The scratch server named is the very server the recovery point was taken from.",
-                           reason="scratch_is_source",
-                           hint="Name another one, or none: then a private one is started from local PostgreSQL programs.",
-                           detail={"system_identifier": source})
+        raise RefusedError(
+            "The scratch server named is the very server the recovery point was taken from.",
+            reason="scratch_is_source",
+            hint="Name another one, or none: then a private one is started from local PostgreSQL programs.",
+            detail={"system_identifier": source},
+        )

@@ -15,7 +15,14 @@ from ansible_collections.kestra_community.dr.plugins.module_utils.core import jo
 from ansible_collections.kestra_community.dr.plugins.module_utils.core import manifest as manifests
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import dump
 from ansible_collections.kestra_community.dr.plugins.module_utils.storage import local
-from ansible_collections.kestra_community.dr.plugins.module_utils.vault import catalog, checks, options, points, ship, verify
+from ansible_collections.kestra_community.dr.plugins.module_utils.vault import (
+    catalog,
+    checks,
+    options,
+    points,
+    ship,
+    verify,
+)
 from ansible_collections.kestra_community.dr.plugins.module_utils.vault.catalog import Catalog
 from ansible_collections.kestra_community.dr.plugins.module_utils.vault.restic import Restic
 from ansible_collections.kestra_community.dr.plugins.module_utils.vault.verify_postgresql import Postgresql
@@ -28,7 +35,8 @@ CREATE TABLE executions (key text PRIMARY KEY, state state_type NOT NULL);
 CREATE TABLE empty_one (key text PRIMARY KEY);
 CREATE TABLE queues ("offset" serial PRIMARY KEY, value text);
 CREATE INDEX flows_namespace ON flows (namespace);
-INSERT INTO flows SELECT n::text, pg_catalog.jsonb_build_object('namespace', 'dev' || n % 7) FROM generate_series(1, 500) n;
+INSERT INTO flows SELECT n::text, pg_catalog.jsonb_build_object('namespace', 'dev' || n % 7)
+  FROM generate_series(1, 500) n;
 INSERT INTO executions SELECT n::text, 'SUCCESS' FROM generate_series(1, 1200) n;
 INSERT INTO queues (value) SELECT pg_catalog.repeat('x', n) FROM generate_series(1, 300) n;
 """
@@ -58,7 +66,9 @@ class Lab:
 
     def make_storage(self):
         chance = random.Random(20261123)
-        for number, name in enumerate([b"plain.ion", b"with space", b"new\nline", b"not utf8 \xff\xfe", "naïve".encode()]):
+        for number, name in enumerate(
+            [b"plain.ion", b"with space", b"new\nline", b"not utf8 \xff\xfe", "naïve".encode()]
+        ):
             directory = os.fsencode(self.storage) + b"/main/dev/%d" % number
             os.makedirs(directory)
             with open(directory + b"/" + name, "wb") as handle:
@@ -75,27 +85,50 @@ class Lab:
         opened = points.open_point(self.vault, run_id="run")
         self.point = opened["id"]
         staging = opened["staging"]
-        component = dump.dump(source, "kestra", os.path.join(staging, "database"), dump.Options(jobs=2), jobs.Progress())
-        stored = self.restic.backup(["database"], base_dir=staging, tags=self.tags("database"), host=points.restic_host("kestra"))
+        component = dump.dump(
+            source, "kestra", os.path.join(staging, "database"), dump.Options(jobs=2), jobs.Progress()
+        )
+        stored = self.restic.backup(
+            ["database"], base_dir=staging, tags=self.tags("database"), host=points.restic_host("kestra")
+        )
         self._add("database", dict(component, snapshot=stored["snapshot"], path="/database"), edit)
         stored = self.restic.backup(["storage"], base_dir=str(self.base), tags=self.tags("storage"),
                                     host=points.restic_host("kestra"))
         taken = local.take(str(self.storage), dest=os.path.join(opened["lists"], "storage.jsonl.gz"), digests=True)
-        self._add("storage", {
-            "held": "vault", "engine": "local", "strategy": "files", "snapshot": stored["snapshot"], "path": "/storage",
-            "list": {"file": "storage.jsonl.gz", "sha256": taken["list"]["sha256"], "entries": taken["list"]["entries"]},
-            "files": taken["files"], "directories": taken["directories"], "bytes": taken["bytes"]}, edit)
+        self._add(
+            "storage",
+            {
+                "held": "vault",
+                "engine": "local",
+                "strategy": "files",
+                "snapshot": stored["snapshot"],
+                "path": "/storage",
+                "list": {
+                    "file": "storage.jsonl.gz",
+                    "sha256": taken["list"]["sha256"],
+                    "entries": taken["list"]["entries"],
+                },
+                "files": taken["files"],
+                "directories": taken["directories"],
+                "bytes": taken["bytes"],
+            },
+            edit,
+        )
         bundle = json.dumps({"schema": 1, "host": "h1", "files": []}).encode()
         os.mkdir(os.path.join(staging, "config"))
         Path(staging, "config", "h1.json").write_bytes(bundle)
-        stored = self.restic.backup(["config"], base_dir=staging, tags=self.tags("config"), host=points.restic_host("kestra"))
+        stored = self.restic.backup(
+            ["config"], base_dir=staging, tags=self.tags("config"), host=points.restic_host("kestra")
+        )
         self._add("config", {
             "held": "vault", "engine": "bundle", "strategy": "files", "snapshot": stored["snapshot"], "path": "/config",
             "hosts": {"h1": {"files": [], "keys": []}}, "bytes": len(bundle),
             "files": [{"path": "h1.json", "size": len(bundle), "sha256": hashlib.sha256(bundle).hexdigest()}]}, edit)
         known = {item["id"]: item["tags"] for item in ship.own_snapshots(self.vault, self.restic)}
         points.check_before_seal(self.vault, self.point, ["config", "database", "storage"], known)
-        sealed = points.build_manifest(self.vault, self.point, {"consistency": {"mode": "live"}}, sealed="2026-11-23T00:20:00Z")
+        sealed = points.build_manifest(
+            self.vault, self.point, {"consistency": {"mode": "live"}}, sealed="2026-11-23T00:20:00Z"
+        )
         points.seal(self.vault, self.point, sealed)
         ship.ship(self.vault, self.point, self.restic)
 
@@ -103,7 +136,9 @@ class Lab:
         points.add_component(self.vault, self.point, name, edit(name, facts))
 
     def verify(self, depth="digest", **engine):
-        return verify.verify(self.vault, self.point, depth, self.restic, jobs.Progress(), engine=Postgresql(jobs=2, **engine))
+        return verify.verify(
+            self.vault, self.point, depth, self.restic, jobs.Progress(), engine=Postgresql(jobs=2, **engine)
+        )
 
     def failing(self, record):
         return sorted(check["name"] for check in record["checks"] if check["verdict"] != checks.PASS)

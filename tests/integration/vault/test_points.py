@@ -14,7 +14,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import ConnectError, DrError, LockedError, RefusedError
+from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import (
+    ConnectError,
+    DrError,
+    LockedError,
+    RefusedError,
+)
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import connect, scratch
 from ansible_collections.kestra_community.dr.plugins.module_utils.storage import local
 from ansible_collections.kestra_community.dr.plugins.module_utils.vault import catalog, ship, verify
@@ -114,7 +119,9 @@ def test_another_definition_in_the_manifest_is_found_by_restoring_only(lab, sour
 def test_a_forgotten_snapshot_is_found(lab, component):
     lab.restic.forget([lab.vault.manifest(lab.point)["components"][component]["snapshot"]])
     record = lab.verify("digest")
-    assert record["outcome"] in ("differs", "failed") and f"{component}: snapshot is in the repository" in lab.failing(record)
+    assert record["outcome"] in ("differs", "failed") and f"{component}: snapshot is in the repository" in lab.failing(
+        record
+    )
     assert lab.verdict() == record["verdict"] in ("differs", "failed")
 
 
@@ -191,8 +198,11 @@ def test_a_storage_file_missing_from_the_snapshot_is_found(lab, source):
         if name == "storage":
             victim = lab.storage / "main" / "late.ion"
             victim.write_bytes(b"late")
-            taken = local.take(str(lab.storage), dest=os.path.join(lab.vault.open_dir(lab.point), "lists", "storage.jsonl.gz"),
-                               digests=True)
+            taken = local.take(
+                str(lab.storage),
+                dest=os.path.join(lab.vault.open_dir(lab.point), "lists", "storage.jsonl.gz"),
+                digests=True,
+            )
             facts["list"] = {key: taken["list"][key] for key in ("sha256", "entries")} | {"file": "storage.jsonl.gz"}
             facts.update(files=taken["files"], directories=taken["directories"], bytes=taken["bytes"])
         return facts

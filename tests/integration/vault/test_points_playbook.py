@@ -59,8 +59,15 @@ PLAYBOOK = """
 
 def environment(lab):
     paths = [path for path in sys.path if os.path.isdir(os.path.join(path, "ansible_collections", "kestra_community"))]
-    return dict(os.environ, ANSIBLE_COLLECTIONS_PATH=paths[0], ANSIBLE_LOCAL_TEMP=str(lab.base / "tmp"), ANSIBLE_NOCOLOR="1",
-                ANSIBLE_ASYNC_DIR=str(lab.base / "async"), PATH=HERE + os.pathsep + os.environ["PATH"], LC_ALL="C.UTF-8")
+    return dict(
+        os.environ,
+        ANSIBLE_COLLECTIONS_PATH=paths[0],
+        ANSIBLE_LOCAL_TEMP=str(lab.base / "tmp"),
+        ANSIBLE_NOCOLOR="1",
+        ANSIBLE_ASYNC_DIR=str(lab.base / "async"),
+        PATH=HERE + os.pathsep + os.environ["PATH"],
+        LC_ALL="C.UTF-8",
+    )
 
 
 def play(lab, depth="digest", check=True):
@@ -101,8 +108,14 @@ def test_the_same_under_ansible_runner(lab):
     private = lab.base / "runner"
     (private / "project").mkdir(parents=True)
     (private / "project" / "play.yml").write_text(PLAYBOOK)
-    done = runner.run(private_data_dir=str(private), playbook="play.yml", inventory="localhost ansible_connection=local",
-                      envvars=environment(lab), extravars={"lab": str(lab.base), "depth": "counts"}, quiet=True)
+    done = runner.run(
+        private_data_dir=str(private),
+        playbook="play.yml",
+        inventory="localhost ansible_connection=local",
+        envvars=environment(lab),
+        extravars={"lab": str(lab.base), "depth": "counts"},
+        quiet=True,
+    )
     output = "".join(event["stdout"] + "\n" for event in done.events)
     assert done.rc == 0, output
     assert "  Wait for the verification: " in output

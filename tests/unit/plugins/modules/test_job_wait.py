@@ -138,8 +138,15 @@ class Action(action.ActionModule):
     """The action plugin with answers instead of a host."""
 
     def __init__(self, answers, **arguments):
-        self._task = SimpleNamespace(args=arguments, check_mode=False, get_name=lambda: "Wait for the dump", async_val=0,
-                                     diff=False, environment=None, delegate_to=None)
+        self._task = SimpleNamespace(
+            args=arguments,
+            check_mode=False,
+            get_name=lambda: "Wait for the dump",
+            async_val=0,
+            diff=False,
+            environment=None,
+            delegate_to=None,
+        )
         self._connection = SimpleNamespace(reset=lambda: None, _shell=SimpleNamespace(tmpdir=None))
         self.answers, self.asked = list(answers), []
 
@@ -159,7 +166,9 @@ def clock(monkeypatch):
     monkeypatch.setattr(action.ActionBase, "run", lambda self, tmp, task_vars: {})
     monkeypatch.setattr(action.time, "monotonic", lambda: moved.now)
     monkeypatch.setattr(action.time, "sleep", lambda seconds: setattr(moved, "now", moved.now + seconds))
-    monkeypatch.setattr(action, "Display", lambda: SimpleNamespace(display=moved.lines.append, warning=moved.warnings.append))
+    monkeypatch.setattr(
+        action, "Display", lambda: SimpleNamespace(display=moved.lines.append, warning=moved.warnings.append)
+    )
     ask_really = Action._execute_module
 
     def asking(self, **arguments):
@@ -174,7 +183,9 @@ def running(phase="copy", done=1):
 
 
 def test_progress_is_shown_once_for_each_change(clock):
-    plugin = Action([running(done=1), running(done=1), running(done=2), {"reached": True, "result": {"x": 1}}], job_dir="/j")
+    plugin = Action(
+        [running(done=1), running(done=1), running(done=2), {"reached": True, "result": {"x": 1}}], job_dir="/j"
+    )
     assert plugin.run()["result"] == {"x": 1}
     assert clock.lines == ["  Wait for the dump: copy: 1.0 MiB of 100.0 MiB (1 %)",
                            "  Wait for the dump: copy: 2.0 MiB of 100.0 MiB (2 %)"]
@@ -207,7 +218,9 @@ def test_a_step_that_ended_at_the_last_moment_is_no_time_out(clock):
 
 
 def test_a_host_out_of_reach_for_a_while_is_asked_again(clock):
-    plugin = Action([AnsibleConnectionFailure("gone"), AnsibleConnectionFailure("gone"), {"reached": True}], job_dir="/j")
+    plugin = Action(
+        [AnsibleConnectionFailure("gone"), AnsibleConnectionFailure("gone"), {"reached": True}], job_dir="/j"
+    )
     assert plugin.run()["reached"] is True
     assert len(clock.warnings) == 2
 
@@ -225,8 +238,14 @@ def test_check_mode_asks_once(clock):
 
 
 def test_the_options_reach_the_module(clock):
-    plugin = Action([{"reached": True}], job_dir="/j", until="pinned", results_file="/r", lock={"path": "/l", "run_id": "r"},
-                    slice=99)
+    plugin = Action(
+        [{"reached": True}],
+        job_dir="/j",
+        until="pinned",
+        results_file="/r",
+        lock={"path": "/l", "run_id": "r"},
+        slice=99,
+    )
     plugin.run()
     assert plugin.asked == [{"job_dir": "/j", "until": "pinned", "results_file": "/r",
                              "lock": {"path": "/l", "run_id": "r"}, "slice": 5.0}]

@@ -47,9 +47,16 @@ class Flow:
         (directory / "h1.json").write_bytes(BUNDLE)
         snapshot = self.repository.add(opened["staging"], "config", points.tags("kestra", opened["id"], "config"),
                                        "2026-11-23T00:00:00Z")
-        facts = {"held": "vault", "engine": "bundle", "strategy": "files", "snapshot": snapshot, "path": "/config", "hosts": {},
-                 "files": [{"path": "h1.json", "size": len(BUNDLE), "sha256": hashlib.sha256(BUNDLE).hexdigest()}],
-                 "bytes": len(BUNDLE)}
+        facts = {
+            "held": "vault",
+            "engine": "bundle",
+            "strategy": "files",
+            "snapshot": snapshot,
+            "path": "/config",
+            "hosts": {},
+            "files": [{"path": "h1.json", "size": len(BUNDLE), "sha256": hashlib.sha256(BUNDLE).hexdigest()}],
+            "bytes": len(BUNDLE),
+        }
         return self.call("component", id=opened["id"], component="config", facts=facts)
 
 
@@ -101,7 +108,12 @@ def test_check_mode_writes_nothing_at_any_step(flow):
 def test_opening_again_goes_on(flow):
     first = flow.call("open")
     again = flow.call("open")
-    assert (again["id"], again["changed"], again["reattached"], again["lock"]["how"]) == (first["id"], False, True, "ours")
+    assert (again["id"], again["changed"], again["reattached"], again["lock"]["how"]) == (
+        first["id"],
+        False,
+        True,
+        "ours",
+    )
 
 
 def test_another_run_is_refused_and_told_by_whom(flow):

@@ -80,7 +80,9 @@ def test_a_lost_vault_directory_comes_back(scene):
     assert planned["changed"] is True and planned["missing"] == sorted(scene.ids.values())
     assert not os.path.exists(scene.vault.vault)
     told = rebuild(scene)
-    assert told["changed"] is True and told["restored"] == sorted(scene.ids.values()) and told["recovery_points"] == before
+    assert (
+        told["changed"] is True and told["restored"] == sorted(scene.ids.values()) and told["recovery_points"] == before
+    )
     assert rebuild(scene)["changed"] is False
 
 

@@ -75,7 +75,12 @@ def test_a_failed_step_says_why_and_runs_again(tmp_path):
         jobs.Job(tmp_path, "dump", "same").run(body)
     state = jobs.read(tmp_path)["state"]
     assert state["outcome"] == "failed" and state["finished"]
-    assert state["error"] == {"msg": "pg_dump failed Look.", "reason": "tool_failed", "hint": "Look.", "detail": {"rc": 1}}
+    assert state["error"] == {
+        "msg": "pg_dump failed Look.",
+        "reason": "tool_failed",
+        "hint": "Look.",
+        "detail": {"rc": 1},
+    }
     assert jobs.Job(tmp_path, "dump", "same").run(lambda progress: {"x": 1}) == {"x": 1, "reattached": False}
 
 
@@ -98,7 +103,12 @@ def test_phases_and_progress_are_there_to_read_while_it_runs(tmp_path):
     assert seen["alive"] and not seen["finished"]
     assert seen["state"]["phases"]["copy"]["facts"] == {"files": 3}
     progress = seen["progress"]
-    assert (progress["phase"], progress["done"], progress["total"], progress["message"]) == ("copy", 50, 200, "half of a half")
+    assert (progress["phase"], progress["done"], progress["total"], progress["message"]) == (
+        "copy",
+        50,
+        200,
+        "half of a half",
+    )
     assert progress["rate"] > 0 and progress["eta_seconds"] == pytest.approx(150 / progress["rate"])
 
 

@@ -14,7 +14,12 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 from ansible_collections.kestra_community.dr.plugins.module_utils.core import clock, lock
-from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import DrError, IntegrityError, LockedError, StateError
+from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import (
+    DrError,
+    IntegrityError,
+    LockedError,
+    StateError,
+)
 
 NOW = datetime(2026, 11, 23, 0, 15, tzinfo=timezone.utc)
 

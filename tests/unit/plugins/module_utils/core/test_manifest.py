@@ -17,33 +17,81 @@ SUM = "0123456789abcdef" * 4
 
 def good():
     return {
-        "schema": 1, "id": "20261123T001500Z-a1b2c3", "created": "2026-11-23T00:15:00.000000Z",
-        "sealed": "2026-11-23T00:16:00Z", "collection": "1.0.0",
-        "instance": {"name": "kestra", "id": "uuid-1", "uuid": "uuid-1", "hosts": [{"name": "h1", "role": "standalone"}]},
+        "schema": 1,
+        "id": "20261123T001500Z-a1b2c3",
+        "created": "2026-11-23T00:15:00.000000Z",
+        "sealed": "2026-11-23T00:16:00Z",
+        "collection": "1.0.0",
+        "instance": {
+            "name": "kestra",
+            "id": "uuid-1",
+            "uuid": "uuid-1",
+            "hosts": [{"name": "h1", "role": "standalone"}],
+        },
         "kestra": {"version": "0.21.0", "edition": "OSS", "facts": "api"},
         "tools": {"pg_dump": "15.18", "restic": "0.14.0"},
-        "consistency": {"mode": "pinned", "stopped": "2026-11-23T00:15:01Z", "pinned": "2026-11-23T00:15:02Z",
-                        "storage_started": None, "storage_finished": None, "restarted": "2026-11-23T00:15:03Z",
-                        "downtime_seconds": 2.0, "drift": {"deleted": 0, "changed": 0, "added": 3}},
+        "consistency": {
+            "mode": "pinned",
+            "stopped": "2026-11-23T00:15:01Z",
+            "pinned": "2026-11-23T00:15:02Z",
+            "storage_started": None,
+            "storage_finished": None,
+            "restarted": "2026-11-23T00:15:03Z",
+            "downtime_seconds": 2.0,
+            "drift": {"deleted": 0, "changed": 0, "added": 3},
+        },
         "self_contained": True,
         "components": {
             "database": {
-                "held": "vault", "engine": "postgresql", "strategy": "logical", "format": "directory", "snapshot": "abc",
-                "path": "/database", "timezone": "UTC", "schema": "public",
-                "identity": {"system_identifier": "7", "database": "kestra", "database_oid": 16384, "server_version": "15.18"},
-                "counts": {"public.flows": 12, "public.logs": 0}, "objects": {"tables": {"public.flows": SUM}},
-                "files": [{"path": "toc.dat", "size": 1, "sha256": SUM}, {"path": "1.dat.gz", "size": 4, "sha256": SUM}],
-                "bytes": 5, "seconds": 1.0},
+                "held": "vault",
+                "engine": "postgresql",
+                "strategy": "logical",
+                "format": "directory",
+                "snapshot": "abc",
+                "path": "/database",
+                "timezone": "UTC",
+                "schema": "public",
+                "identity": {
+                    "system_identifier": "7",
+                    "database": "kestra",
+                    "database_oid": 16384,
+                    "server_version": "15.18",
+                },
+                "counts": {"public.flows": 12, "public.logs": 0},
+                "objects": {"tables": {"public.flows": SUM}},
+                "files": [
+                    {"path": "toc.dat", "size": 1, "sha256": SUM},
+                    {"path": "1.dat.gz", "size": 4, "sha256": SUM},
+                ],
+                "bytes": 5,
+                "seconds": 1.0,
+            },
             "storage": {
-                "held": "vault", "engine": "local", "strategy": "files", "snapshot": "def", "path": "/app/storage",
-                "list": {"file": "storage.jsonl.gz", "sha256": SUM, "entries": 5}, "files": 3, "directories": 2,
-                "bytes": 100, "seconds": 1.0},
+                "held": "vault",
+                "engine": "local",
+                "strategy": "files",
+                "snapshot": "def",
+                "path": "/app/storage",
+                "list": {"file": "storage.jsonl.gz", "sha256": SUM, "entries": 5},
+                "files": 3,
+                "directories": 2,
+                "bytes": 100,
+                "seconds": 1.0,
+            },
             "config": {
-                "held": "vault", "engine": "bundle", "strategy": "files", "snapshot": "123", "path": "/config",
+                "held": "vault",
+                "engine": "bundle",
+                "strategy": "files",
+                "snapshot": "123",
+                "path": "/config",
                 "hosts": {"h1": {"files": ["/etc/kestra/application.yml"], "keys": []}},
-                "files": [{"path": "h1.json", "size": 3, "sha256": SUM}], "bytes": 3}},
+                "files": [{"path": "h1.json", "size": 3, "sha256": SUM}],
+                "bytes": 3,
+            },
+        },
         "in_flight": {"total": 1, "executions": [{"id": "e", "namespace": "n", "flow": "f", "state": "RUNNING"}]},
-        "timings": {"dump": 1.2}}
+        "timings": {"dump": 1.2},
+    }
 
 
 def put(value, path, new):
@@ -82,32 +130,47 @@ def test_facts_that_were_not_gathered_are_no_fault():
     manifest.validate(put(good(), ["in_flight"], {"total": None, "executions": []}))
 
 
-@pytest.mark.parametrize("path, new, named", [
-    (["schema"], 2, "schema"), (["schema"], DROP, "schema"), (["id"], "latest", "id"), (["created"], "today", "created"),
-    (["sealed"], DROP, "sealed"), (["collection"], "", "collection"), (["instance"], [], "instance"),
-    (["instance", "name"], DROP, "instance.name"), (["instance", "hosts", 0, "role"], 5, "instance.hosts[0].role"),
-    (["kestra", "facts"], "guess", "kestra.facts"), (["tools", "restic"], 14, "tools.restic"),
-    (["consistency", "mode"], "maybe", "consistency.mode"), (["consistency", "pinned"], "then", "consistency.pinned"),
-    (["consistency", "downtime_seconds"], -1, "consistency.downtime_seconds"), (["self_contained"], False, "self_contained"),
-    (["self_contained"], 1, "self_contained"), (["components"], {}, "components"),
-    (["components", "database", "held"], "elsewhere", "components.database.held"),
-    (["components", "database", "held"], "external", "components.database.system"),
-    (["components", "database", "snapshot"], DROP, "components.database.snapshot"),
-    (["components", "database", "counts", "public.flows"], -1, "components.database.counts.public.flows"),
-    (["components", "database", "counts", "public.flows"], True, "components.database.counts.public.flows"),
-    (["components", "database", "counts", "public.flows"], 1.5, "components.database.counts.public.flows"),
-    (["components", "database", "counts", "flows"], 1, "components.database.counts"),
-    (["components", "database", "files"], [], "components.database.files"),
-    (["components", "database", "files", 0, "size"], 2, "components.database.bytes"),
-    (["components", "database", "files", 0, "sha256"], SUM.upper(), "components.database.files[0].sha256"),
-    (["components", "database", "files", 0, "path"], "/etc/passwd", "components.database.files[0].path"),
-    (["components", "database", "files", 0, "path"], "a/../../b", "components.database.files[0].path"),
-    (["components", "database", "files", 1, "path"], "toc.dat", "components.database.files[1].path"),
-    (["components", "storage", "list"], DROP, "components.storage.list"),
-    (["components", "storage", "list", "file"], "../x", "components.storage.list.file"),
-    (["components", "storage", "list", "entries"], None, "components.storage.list.entries"),
-    (["components", "mystery"], {}, "components.mystery"), (["in_flight", "executions"], None, "in_flight.executions"),
-    (["timings", "dump"], "fast", "timings.dump")])
+@pytest.mark.parametrize(
+    "path, new, named",
+    [
+        (["schema"], 2, "schema"),
+        (["schema"], DROP, "schema"),
+        (["id"], "latest", "id"),
+        (["created"], "today", "created"),
+        (["sealed"], DROP, "sealed"),
+        (["collection"], "", "collection"),
+        (["instance"], [], "instance"),
+        (["instance", "name"], DROP, "instance.name"),
+        (["instance", "hosts", 0, "role"], 5, "instance.hosts[0].role"),
+        (["kestra", "facts"], "guess", "kestra.facts"),
+        (["tools", "restic"], 14, "tools.restic"),
+        (["consistency", "mode"], "maybe", "consistency.mode"),
+        (["consistency", "pinned"], "then", "consistency.pinned"),
+        (["consistency", "downtime_seconds"], -1, "consistency.downtime_seconds"),
+        (["self_contained"], False, "self_contained"),
+        (["self_contained"], 1, "self_contained"),
+        (["components"], {}, "components"),
+        (["components", "database", "held"], "elsewhere", "components.database.held"),
+        (["components", "database", "held"], "external", "components.database.system"),
+        (["components", "database", "snapshot"], DROP, "components.database.snapshot"),
+        (["components", "database", "counts", "public.flows"], -1, "components.database.counts.public.flows"),
+        (["components", "database", "counts", "public.flows"], True, "components.database.counts.public.flows"),
+        (["components", "database", "counts", "public.flows"], 1.5, "components.database.counts.public.flows"),
+        (["components", "database", "counts", "flows"], 1, "components.database.counts"),
+        (["components", "database", "files"], [], "components.database.files"),
+        (["components", "database", "files", 0, "size"], 2, "components.database.bytes"),
+        (["components", "database", "files", 0, "sha256"], SUM.upper(), "components.database.files[0].sha256"),
+        (["components", "database", "files", 0, "path"], "/etc/passwd", "components.database.files[0].path"),
+        (["components", "database", "files", 0, "path"], "a/../../b", "components.database.files[0].path"),
+        (["components", "database", "files", 1, "path"], "toc.dat", "components.database.files[1].path"),
+        (["components", "storage", "list"], DROP, "components.storage.list"),
+        (["components", "storage", "list", "file"], "../x", "components.storage.list.file"),
+        (["components", "storage", "list", "entries"], None, "components.storage.list.entries"),
+        (["components", "mystery"], {}, "components.mystery"),
+        (["in_flight", "executions"], None, "in_flight.executions"),
+        (["timings", "dump"], "fast", "timings.dump"),
+    ],
+)
 def test_a_wrong_field_is_named(path, new, named):
     assert refused(put(good(), path, new)) == named
 
@@ -193,16 +256,33 @@ def test_a_component_before_its_data_is_in_the_repository():
 
 
 def test_an_external_component_makes_the_point_not_self_contained():
-    value = put(good(), ["components", "search"], {"held": "external", "engine": "elasticsearch", "strategy": "snapshot",
-                                                   "system": "backups", "region": "eu"})
+    value = put(
+        good(),
+        ["components", "search"],
+        {"held": "external", "engine": "elasticsearch", "strategy": "snapshot", "system": "backups", "region": "eu"},
+    )
     assert refused(value) == "self_contained"
     manifest.validate(put(value, ["self_contained"], False))
 
 
-@pytest.mark.parametrize("expected, found, differences", [
-    ({}, {}, []), ({"a": 1}, {"a": 1}, []), ({"a": 1}, {"a": 2}, [{"name": "a", "expected": 1, "found": 2}]),
-    ({"a": 1}, {}, [{"name": "a", "expected": 1, "found": None}]), ({}, {"a": 0}, [{"name": "a", "expected": None, "found": 0}]),
-    ({"b": 0, "a": 1}, {"a": 2, "c": 3}, [{"name": "a", "expected": 1, "found": 2}, {"name": "b", "expected": 0, "found": None},
-                                        {"name": "c", "expected": None, "found": 3}])])
+@pytest.mark.parametrize(
+    "expected, found, differences",
+    [
+        ({}, {}, []),
+        ({"a": 1}, {"a": 1}, []),
+        ({"a": 1}, {"a": 2}, [{"name": "a", "expected": 1, "found": 2}]),
+        ({"a": 1}, {}, [{"name": "a", "expected": 1, "found": None}]),
+        ({}, {"a": 0}, [{"name": "a", "expected": None, "found": 0}]),
+        (
+            {"b": 0, "a": 1},
+            {"a": 2, "c": 3},
+            [
+                {"name": "a", "expected": 1, "found": 2},
+                {"name": "b", "expected": 0, "found": None},
+                {"name": "c", "expected": None, "found": 3},
+            ],
+        ),
+    ],
+)
 def test_counts_are_compared_exactly(expected, found, differences):
     assert manifest.compare_counts(expected, found) == differences

@@ -88,7 +88,9 @@ def test_stdin_is_empty_or_what_was_given():
 def test_the_environment_is_merged_in_the_c_locale(monkeypatch):
     monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
     monkeypatch.setenv("GONE", "x")
-    assert proc.run(sh('echo "$LC_ALL/$MORE/$GONE/${PATH:+path}"'), env={"MORE": 1, "GONE": None}).stdout == "C/1//path\n"
+    assert (
+        proc.run(sh('echo "$LC_ALL/$MORE/$GONE/${PATH:+path}"'), env={"MORE": 1, "GONE": None}).stdout == "C/1//path\n"
+    )
 
 
 def test_too_much_output_is_a_failure_not_half_an_answer():

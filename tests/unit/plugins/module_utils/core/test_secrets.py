@@ -14,9 +14,22 @@ import string
 from urllib.parse import quote, quote_plus
 
 import pytest
-from ansible_collections.kestra_community.dr.plugins.module_utils.core.secrets import MASK, Redactor, secret_file, variants
+from ansible_collections.kestra_community.dr.plugins.module_utils.core.secrets import (
+    MASK,
+    Redactor,
+    secret_file,
+    variants,
+)
 
-NASTY = ["p@ss:w/ord", "it's 100% \"quoted\"", "naïve pässword", "back\\slash\nnewline", "a b c d", "$HOME `id`", "+/=?&#"]
+NASTY = [
+    "p@ss:w/ord",
+    'it\'s 100% "quoted"',
+    "naïve pässword",
+    "back\\slash\nnewline",
+    "a b c d",
+    "$HOME `id`",
+    "+/=?&#",
+]
 
 
 def spellings(secret):

@@ -16,9 +16,18 @@ NOW = datetime(2026, 11, 23, 0, 15, tzinfo=timezone.utc)
 
 
 def job(outcome=None, *, alive=False, phases=(), started=NOW, error=None, result=None):
-    state = {"step": "dump", "pid": 7, "started": clock.utc_text(started), "finished": outcome and clock.utc_text(NOW),
-             "outcome": outcome, "error": error, "result": result,
-             "phases": {name: {"at": clock.utc_text(NOW + timedelta(seconds=n)), "facts": {}} for n, name in enumerate(phases)}}
+    state = {
+        "step": "dump",
+        "pid": 7,
+        "started": clock.utc_text(started),
+        "finished": outcome and clock.utc_text(NOW),
+        "outcome": outcome,
+        "error": error,
+        "result": result,
+        "phases": {
+            name: {"at": clock.utc_text(NOW + timedelta(seconds=n)), "facts": {}} for n, name in enumerate(phases)
+        },
+    }
     return {"state": state, "progress": {"phase": "copy"}, "alive": alive, "finished": bool(outcome)}
 
 
@@ -53,21 +62,29 @@ def test_what_is_known_becomes_one_word(state, results, until, expected):
     assert waiting.judge(state, results, until) == expected
 
 
-@pytest.mark.parametrize("state, results, until, reason", [
-    (job("failed", error={"msg": "no", "reason": "disk_full"}), None, "finished", "disk_full"),
-    (job("failed", error={"msg": "no", "reason": "disk_full"}), AT_WORK, "pinned", "disk_full"),
-    (job("ok"), None, "pinned", "phase_never_reached"),
-    (job(), None, "finished", "job_died"),
-    (job(), AT_WORK, "finished", "job_died"),
-    (job(), KILLED, "finished", "job_died"),
-    (NOTHING, KILLED, "finished", "step_failed"),
-    (NOTHING, ended(failed=True, msg="missing argument"), "finished", "step_failed"),
-    (NOTHING, ended(failed=True, msg="no", reason="tool_missing"), "pinned", "tool_missing"),
-    (job("ok"), ended(failed=True, msg="no", reason="tool_missing"), "finished", "tool_missing"),
-    (job("ok"), ended(failed=True, msg="missing argument"), "finished", "step_failed"),
-    (job("ok"), KILLED, "finished", "step_failed"),
-    (job("failed", phases=["pinned"], error={"msg": "old"}), ended(failed=True, msg="no", reason="new"), "pinned", "new"),
-])
+@pytest.mark.parametrize(
+    "state, results, until, reason",
+    [
+        (job("failed", error={"msg": "no", "reason": "disk_full"}), None, "finished", "disk_full"),
+        (job("failed", error={"msg": "no", "reason": "disk_full"}), AT_WORK, "pinned", "disk_full"),
+        (job("ok"), None, "pinned", "phase_never_reached"),
+        (job(), None, "finished", "job_died"),
+        (job(), AT_WORK, "finished", "job_died"),
+        (job(), KILLED, "finished", "job_died"),
+        (NOTHING, KILLED, "finished", "step_failed"),
+        (NOTHING, ended(failed=True, msg="missing argument"), "finished", "step_failed"),
+        (NOTHING, ended(failed=True, msg="no", reason="tool_missing"), "pinned", "tool_missing"),
+        (job("ok"), ended(failed=True, msg="no", reason="tool_missing"), "finished", "tool_missing"),
+        (job("ok"), ended(failed=True, msg="missing argument"), "finished", "step_failed"),
+        (job("ok"), KILLED, "finished", "step_failed"),
+        (
+            job("failed", phases=["pinned"], error={"msg": "old"}),
+            ended(failed=True, msg="no", reason="new"),
+            "pinned",
+            "new",
+        ),
+    ],
+)
 def test_a_failure_is_told_and_never_taken_for_success(state, results, until, reason):
     with pytest.raises(DrError) as caught:
         waiting.judge(state, results, until)
@@ -78,7 +95,12 @@ def test_the_error_of_the_step_keeps_its_details():
     error = {"msg": "pg_dump failed Look.", "reason": "tool_failed", "hint": "Look.", "detail": {"rc": 1}}
     with pytest.raises(DrError) as caught:
         waiting.judge(job("failed", error=error), None, "finished")
-    assert caught.value.to_result() == {"msg": "pg_dump failed Look.", "reason": "tool_failed", "hint": None, "detail": {"rc": 1}}
+    assert caught.value.to_result() == {
+        "msg": "pg_dump failed Look.",
+        "reason": "tool_failed",
+        "hint": None,
+        "detail": {"rc": 1},
+    }
 
 
 def test_the_phase_of_death_is_named():
@@ -89,7 +111,12 @@ def test_the_phase_of_death_is_named():
 
 def test_the_outcome_of_a_running_step():
     told = waiting.outcome(job(alive=True, phases=["pinned", "copy"]), AT_WORK, waiting.RUNNING)
-    assert (told["finished"], told["reached"], told["phase"], sorted(told["phases"])) == (False, False, "copy", ["copy", "pinned"])
+    assert (told["finished"], told["reached"], told["phase"], sorted(told["phases"])) == (
+        False,
+        False,
+        "copy",
+        ["copy", "pinned"],
+    )
 
 
 def test_the_outcome_of_a_finished_step():
@@ -125,8 +152,17 @@ def test_a_results_file_that_is_not_there_or_half_written(tmp_path):
     assert waiting.read_results(tmp_path / "half") is None
 
 
-@pytest.mark.parametrize("number, text", [
-    (0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (1 << 20, "1.0 MiB"), (5 << 30, "5.0 GiB"), (3000 << 40, "3000.0 TiB")])
+@pytest.mark.parametrize(
+    "number, text",
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1536, "1.5 KiB"),
+        (1 << 20, "1.0 MiB"),
+        (5 << 30, "5.0 GiB"),
+        (3000 << 40, "3000.0 TiB"),
+    ],
+)
 def test_sizes(number, text):
     assert waiting.human_bytes(number) == text
 
@@ -136,14 +172,31 @@ def test_durations(seconds, text):
     assert waiting.human_seconds(seconds) == text
 
 
-@pytest.mark.parametrize("progress, text", [
-    ({}, "running"), ({"phase": "pinned"}, "pinned"),
-    ({"phase": "copy", "done": 1 << 20, "total": 4 << 20, "unit": "bytes", "rate": 1 << 19, "eta_seconds": 6.2, "message": None},
-     "copy: 1.0 MiB of 4.0 MiB (25 %), 512.0 KiB/s, about 6 s left"),
-    ({"phase": "count", "done": 3, "total": 12, "unit": "tables", "rate": 1.0, "eta_seconds": 9},
-     "count: 3 of 12 tables (25 %), about 9 s left"),
-    ({"phase": "list", "done": 7, "unit": "files", "message": "storage"}, "list: 7 files, storage"),
-    ({"phase": "copy", "done": 9, "total": 4, "unit": "bytes"}, "copy: 9 B of 4 B (100 %)")])
+@pytest.mark.parametrize(
+    "progress, text",
+    [
+        ({}, "running"),
+        ({"phase": "pinned"}, "pinned"),
+        (
+            {
+                "phase": "copy",
+                "done": 1 << 20,
+                "total": 4 << 20,
+                "unit": "bytes",
+                "rate": 1 << 19,
+                "eta_seconds": 6.2,
+                "message": None,
+            },
+            "copy: 1.0 MiB of 4.0 MiB (25 %), 512.0 KiB/s, about 6 s left",
+        ),
+        (
+            {"phase": "count", "done": 3, "total": 12, "unit": "tables", "rate": 1.0, "eta_seconds": 9},
+            "count: 3 of 12 tables (25 %), about 9 s left",
+        ),
+        ({"phase": "list", "done": 7, "unit": "files", "message": "storage"}, "list: 7 files, storage"),
+        ({"phase": "copy", "done": 9, "total": 4, "unit": "bytes"}, "copy: 9 B of 4 B (100 %)"),
+    ],
+)
 def test_the_line(progress, text):
     assert waiting.line(progress) == text
 

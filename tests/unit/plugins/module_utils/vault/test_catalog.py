@@ -12,7 +12,12 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.kestra_community.dr.plugins.module_utils.core import manifest as manifests
-from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import ConfigError, DrError, IntegrityError, StateError
+from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import (
+    ConfigError,
+    DrError,
+    IntegrityError,
+    StateError,
+)
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.files import write_json
 from ansible_collections.kestra_community.dr.plugins.module_utils.vault import catalog
 from ansible_collections.kestra_community.dr.plugins.module_utils.vault.catalog import Catalog
@@ -68,8 +73,17 @@ def test_the_list_is_newest_first_and_complete(vault):
         put(vault, point)
     lines = vault.summaries()
     assert [line["id"] for line in lines] == IDS[::-1]
-    assert {key: lines[0][key] for key in ("mode", "self_contained", "bytes", "verdict", "depth", "pruning", "error")} == {
-        "mode": "offline", "self_contained": True, "bytes": 3, "verdict": "unverified", "depth": None, "pruning": False, "error": None}
+    assert {
+        key: lines[0][key] for key in ("mode", "self_contained", "bytes", "verdict", "depth", "pruning", "error")
+    } == {
+        "mode": "offline",
+        "self_contained": True,
+        "bytes": 3,
+        "verdict": "unverified",
+        "depth": None,
+        "pruning": False,
+        "error": None,
+    }
 
 
 def test_strangers_in_the_directory_are_no_points(vault):
@@ -134,7 +148,11 @@ def test_the_standing_follows_the_files(vault):
     verification(vault, IDS[0], "2026-11-23T02:00:00.000000Z", "counts")
     verification(vault, IDS[0], "2026-11-23T03:00:00.000000Z", "digest")
     line = vault.summary(IDS[0])
-    assert (line["verdict"], line["depth"], line["verified_at"]) == ("verified", "counts", "2026-11-23T02:00:00.000000Z")
+    assert (line["verdict"], line["depth"], line["verified_at"]) == (
+        "verified",
+        "counts",
+        "2026-11-23T02:00:00.000000Z",
+    )
     verification(vault, IDS[0], "2026-11-23T04:00:00.000000Z", "digest", "differs")
     assert vault.summary(IDS[0])["verdict"] == "differs"
 
@@ -170,7 +188,9 @@ def test_random_verifications_never_make_more_than_they_prove():
                     "outcome": chance.choice(["pass", "pass", "pass", "differs", "failed"]),
                     "manifest_sha256": chance.choice(["ours", "ours", "other"])}
                    for second in chance.sample(range(60), chance.randint(0, 6))]
-        ours = sorted((entry for entry in entries if entry["manifest_sha256"] == "ours"), key=lambda entry: entry["finished"])
+        ours = sorted(
+            (entry for entry in entries if entry["manifest_sha256"] == "ours"), key=lambda entry: entry["finished"]
+        )
         since_failure = list(itertools.takewhile(lambda entry: entry["outcome"] == "pass", reversed(ours)))
         found = catalog.standing(entries, "ours")
         proved = any(entry["depth"] in ("counts", "references", "boot") for entry in since_failure)
@@ -181,9 +201,17 @@ def test_random_verifications_never_make_more_than_they_prove():
             assert found == {"verdict": "unverified", "depth": None, "verified_at": None}
 
 
-@pytest.mark.parametrize("depth, outcome, verdict", [
-    ("digest", "pass", "unverified (digest passed)"), ("structure", "pass", "unverified (structure passed)"),
-    ("counts", "pass", "verified"), ("boot", "pass", "verified"), ("counts", "differs", "differs"), ("digest", "failed", "failed")])
+@pytest.mark.parametrize(
+    "depth, outcome, verdict",
+    [
+        ("digest", "pass", "unverified (digest passed)"),
+        ("structure", "pass", "unverified (structure passed)"),
+        ("counts", "pass", "verified"),
+        ("boot", "pass", "verified"),
+        ("counts", "differs", "differs"),
+        ("digest", "failed", "failed"),
+    ],
+)
 def test_the_words(depth, outcome, verdict):
     assert catalog.verdict_of(depth, outcome) == verdict
 
@@ -225,24 +253,6 @@ def test_a_vault_of_a_newer_schema_or_none_at_all(vault, tmp_path):
     with pytest.raises(StateError) as caught:
         Catalog(tmp_path / "none", "kestra").check_vault()
     assert caught.value.reason == "vault_missing"
-
-
-def test_every_snapshot_a_sealed_manifest_names_is_known(vault, tmp_path):
-    put(vault, IDS[0])
-    put(Catalog(tmp_path, "other"), IDS[1])
-    assert catalog.sealed_snapshots(tmp_path) == {
-        IDS[0][-6:] * 10: f"kestra/{IDS[0]}/config", IDS[1][-6:] * 10: f"other/{IDS[1]}/config"}
-
-
-def test_while_a_manifest_cannot_be_read_what_it_names_is_unknown(vault, tmp_path):
-    put(vault, IDS[0])
-    Path(vault.point_dir(IDS[0]), "manifest.json").write_bytes(b"{}")
-    with pytest.raises(DrError):
-        catalog.sealed_snapshots(tmp_path)
-
-
-def test_a_vault_that_is_not_there_names_nothing(tmp_path):
-    assert catalog.sealed_snapshots(tmp_path / "none") == {}
 
 
 def test_undo_points_newest_first(vault):

@@ -67,8 +67,10 @@ def test_the_conclusion(done, outcome, depth, verdict):
 def test_verified_needs_every_check_and_one_of_counts():
     chance = random.Random(20261123)
     for _round in range(2000):
-        done = [entry(chance.choice(DEPTHS), chance.choice(["pass", "pass", "pass", "fail"]), chance.choice([None, "x"]))
-                for _n in range(chance.randint(1, 6))]
+        done = [
+            entry(chance.choice(DEPTHS), chance.choice(["pass", "pass", "pass", "fail"]), chance.choice([None, "x"]))
+            for _n in range(chance.randint(1, 6))
+        ]
         verdict = checks.conclude(done)["verdict"]
         proved = all(item["verdict"] == "pass" for item in done) and any(item["depth"] == "counts" for item in done)
         assert (verdict == "verified") is proved

@@ -49,7 +49,11 @@ def test_files_directories_and_links():
     assert [(item.path, item.type, item.size, item.target) for item in found] == [
         (b"dir", "d", 0, None), (b"dir/file", "f", 4, None), (b"link", "l", 0, b"dir/file")]
     assert (found[0].mode, found[0].uid, found[0].gid) == (0o2750, 7, 8)
-    assert (found[1].mode, found[1].mtime_ns, found[1].sha256) == (0o4711, 6 * 10**9, hashlib.sha256(b"data").hexdigest())
+    assert (found[1].mode, found[1].mtime_ns, found[1].sha256) == (
+        0o4711,
+        6 * 10**9,
+        hashlib.sha256(b"data").hexdigest(),
+    )
 
 
 @pytest.mark.parametrize("name", [b"with space", b"new\nline", b"bad \xff\xfe", "naïve".encode(), b"x" * 300])
@@ -99,7 +103,11 @@ def test_garbage_is_no_tar():
 def test_content_is_handed_over_block_by_block():
     blocks, sizes = [], []
     data = b"z" * (contents._BLOCK + 5)
-    entries(Tar([(member("storage/f"), data)]), content=lambda name, block: blocks.append((name, block)), on_bytes=sizes.append)
+    entries(
+        Tar([(member("storage/f"), data)]),
+        content=lambda name, block: blocks.append((name, block)),
+        on_bytes=sizes.append,
+    )
     assert b"".join(block for _name, block in blocks) == data and {name for name, _block in blocks} == {b"f"}
     assert sum(sizes) == len(data)
 

@@ -14,7 +14,12 @@ import time
 
 import pytest
 from ansible_collections.kestra_community.dr.plugins.module_utils.core import jobs
-from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import ConfigError, DrError, IntegrityError, StateError
+from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import (
+    ConfigError,
+    DrError,
+    IntegrityError,
+    StateError,
+)
 from ansible_collections.kestra_community.dr.plugins.module_utils.vault import points
 from ansible_collections.kestra_community.dr.plugins.module_utils.vault.catalog import Catalog
 from ansible_collections.kestra_community.dr.tests.unit.kills import every_kill
@@ -31,13 +36,30 @@ def sha(data):
 
 
 def config():
-    return {"held": "vault", "engine": "bundle", "strategy": "files", "snapshot": "c" * 64, "path": "/config", "hosts": {},
-            "files": [{"path": "h1.json", "size": len(BUNDLE), "sha256": sha(BUNDLE)}], "bytes": len(BUNDLE)}
+    return {
+        "held": "vault",
+        "engine": "bundle",
+        "strategy": "files",
+        "snapshot": "c" * 64,
+        "path": "/config",
+        "hosts": {},
+        "files": [{"path": "h1.json", "size": len(BUNDLE), "sha256": sha(BUNDLE)}],
+        "bytes": len(BUNDLE),
+    }
 
 
 def storage():
-    return {"held": "vault", "engine": "local", "strategy": "files", "snapshot": "d" * 64, "path": "/app/storage",
-            "list": {"file": "storage.jsonl.gz", "sha256": sha(LIST), "entries": 1}, "files": 1, "directories": 0, "bytes": 3}
+    return {
+        "held": "vault",
+        "engine": "local",
+        "strategy": "files",
+        "snapshot": "d" * 64,
+        "path": "/app/storage",
+        "list": {"file": "storage.jsonl.gz", "sha256": sha(LIST), "entries": 1},
+        "files": 1,
+        "directories": 0,
+        "bytes": 3,
+    }
 
 
 def snapshots(point=ID):
@@ -161,7 +183,9 @@ def test_a_whole_point_is_sealed_with_all_that_belongs_to_it(vault):
 def test_the_noted_digest_is_one_that_sha256sum_reads(vault):
     filled(vault)
     sealed(vault)
-    subprocess.run(["sha256sum", "-c", "manifest.sha256"], cwd=vault.point_dir(ID), check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        ["sha256sum", "-c", "manifest.sha256"], cwd=vault.point_dir(ID), check=True, stdout=subprocess.DEVNULL
+    )
 
 
 def refuse(vault, reason, expected=("config", "storage"), known=None):
@@ -317,13 +341,22 @@ def test_kill_9_before_every_effect_of_an_abort(tmp_path):
 
 
 def test_the_audit_hook_really_kills(tmp_path):
-    kills = [number for number, _scene in every_kill(lambda: None, lambda _scene: (tmp_path / f"f{os.getpid()}").mkdir())]
+    kills = [
+        number for number, _scene in every_kill(lambda: None, lambda _scene: (tmp_path / f"f{os.getpid()}").mkdir())
+    ]
     assert kills == [0]
     assert signal.SIGKILL == 9
 
 
-@pytest.mark.parametrize("given, name, value", [
-    (["kestra-dr", "point=x"], "point", "x"), (["component=a=b"], "component", "a=b"), ([], "point", None), (None, "point", None),
-    (["pointless=1"], "point", None)])
+@pytest.mark.parametrize(
+    "given, name, value",
+    [
+        (["kestra-dr", "point=x"], "point", "x"),
+        (["component=a=b"], "component", "a=b"),
+        ([], "point", None),
+        (None, "point", None),
+        (["pointless=1"], "point", None),
+    ],
+)
 def test_tags(given, name, value):
     assert points.tag_value(given, name) == value

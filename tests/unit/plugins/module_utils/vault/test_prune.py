@@ -13,7 +13,11 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.kestra_community.dr.plugins.module_utils.core import clock, lock
-from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import ConnectError, RefusedError, StateError
+from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import (
+    ConnectError,
+    RefusedError,
+    StateError,
+)
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.files import write_json
 from ansible_collections.kestra_community.dr.plugins.module_utils.vault import points, prune, ship
 from ansible_collections.kestra_community.dr.tests.unit.kills import every_kill
@@ -168,7 +172,9 @@ def test_a_lost_vault_directory_does_not_make_orphans_of_everything(scene):
 def test_snapshots_of_another_instance_are_not_ours(scene):
     source = scene.base / "stray"
     source.mkdir()
-    scene.restic.add(scene.base, "stray", points.tags("other", "20260101T000000Z-0000aa", "database"), "2020-01-01T00:00:00Z")
+    scene.restic.add(
+        scene.base, "stray", points.tags("other", "20260101T000000Z-0000aa", "database"), "2020-01-01T00:00:00Z"
+    )
     assert scene.prune(keep_last=10)["orphans"] == []
 
 
@@ -186,8 +192,16 @@ def test_the_newest_shipped_directory_counts(scene):
     point = scene.ids[1]
     directory = Path(scene.vault.point_dir(point), "verifications")
     directory.mkdir()
-    write_json(directory / "1.json", {"id": point, "finished": "2026-11-23T00:00:00Z", "depth": "counts", "outcome": "pass",
-                                      "manifest_sha256": scene.vault.manifest_digest(point)})
+    write_json(
+        directory / "1.json",
+        {
+            "id": point,
+            "finished": "2026-11-23T00:00:00Z",
+            "depth": "counts",
+            "outcome": "pass",
+            "manifest_sha256": scene.vault.manifest_digest(point),
+        },
+    )
     ship.ship(scene.vault, point, scene.restic)
     shutil.rmtree(scene.vault.point_dir(point))
     ship.rebuild(scene.vault, scene.restic)
@@ -206,9 +220,16 @@ def test_kill_9_before_every_effect_of_a_rebuild(tmp_path, tmp_path_factory):
         assert scene.vault.summary(scene.ids[2])["verdict"] == "verified"
 
 
-@pytest.mark.parametrize("name, kind", [
-    ("{point}/../../evil", tarfile.REGTYPE), ("{point}/deep/er/file", tarfile.REGTYPE), ("other/manifest.json", tarfile.REGTYPE),
-    ("{point}/link", tarfile.SYMTYPE), ("{point}/verifications/../../evil", tarfile.REGTYPE)])
+@pytest.mark.parametrize(
+    "name, kind",
+    [
+        ("{point}/../../evil", tarfile.REGTYPE),
+        ("{point}/deep/er/file", tarfile.REGTYPE),
+        ("other/manifest.json", tarfile.REGTYPE),
+        ("{point}/link", tarfile.SYMTYPE),
+        ("{point}/verifications/../../evil", tarfile.REGTYPE),
+    ],
+)
 def test_a_foreign_file_in_a_shipped_manifest_is_written_nowhere(tmp_path, name, kind):
     scene = Scene(tmp_path / "s", ages=(1,))
     point = scene.ids[1]

@@ -16,7 +16,11 @@ VERDICTS = ["verified", "unverified", "unverified (structure passed)", "differs"
 
 
 def point(age_hours, verdict="verified", name=None):
-    return {"id": name or f"p{age_hours:06.1f}", "created": utc_text(NOW - timedelta(hours=age_hours)), "verdict": verdict}
+    return {
+        "id": name or f"p{age_hours:06.1f}",
+        "created": utc_text(NOW - timedelta(hours=age_hours)),
+        "verdict": verdict,
+    }
 
 
 def history(chance):

@@ -44,14 +44,29 @@ class Scene:
         staged = os.path.join(opened["staging"], "config")
         os.mkdir(staged)
         Path(staged, "h1.json").write_bytes(BUNDLE)
-        snapshot = self.restic.add(opened["staging"], "config", points.tags("kestra", point, "config"), clock.utc_text(moment))
-        points.add_component(self.vault, point, "config", {
-            "held": "vault", "engine": "bundle", "strategy": "files", "snapshot": snapshot, "path": "/config", "hosts": {},
-            "files": [{"path": "h1.json", "size": len(BUNDLE), "sha256": hashlib.sha256(BUNDLE).hexdigest()}],
-            "bytes": len(BUNDLE)})
+        snapshot = self.restic.add(
+            opened["staging"], "config", points.tags("kestra", point, "config"), clock.utc_text(moment)
+        )
+        points.add_component(
+            self.vault,
+            point,
+            "config",
+            {
+                "held": "vault",
+                "engine": "bundle",
+                "strategy": "files",
+                "snapshot": snapshot,
+                "path": "/config",
+                "hosts": {},
+                "files": [{"path": "h1.json", "size": len(BUNDLE), "sha256": hashlib.sha256(BUNDLE).hexdigest()}],
+                "bytes": len(BUNDLE),
+            },
+        )
         facts = dict(self.vault.open_facts(point), created=clock.utc_text(moment))
         write_json(os.path.join(opened["directory"], "open.json"), facts)
-        manifest = points.build_manifest(self.vault, point, {"consistency": {"mode": "live"}}, sealed=clock.utc_text(moment))
+        manifest = points.build_manifest(
+            self.vault, point, {"consistency": {"mode": "live"}}, sealed=clock.utc_text(moment)
+        )
         points.seal(self.vault, point, manifest)
         if verified:
             directory = Path(self.vault.point_dir(point), "verifications")
