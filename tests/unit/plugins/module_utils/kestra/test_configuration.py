@@ -411,7 +411,8 @@ def test_no_damage_to_a_file_makes_it_show_a_secret():
     """One character changed, cut or put in at random places: whatever happens, no message has the secret."""
     chooser = random.Random(20261123)
     secret = "Zx9qT7vLmWk3"
-    text = BASE.replace("s3cretpass", secret) + f"kestra.encryption.secret-key: {secret}\nlist: [{{apiToken: {secret}}}]\n"
+    text = BASE.replace("s3cretpass", secret)
+    text += f"kestra.encryption.secret-key: {secret}\nlist: [{{apiToken: {secret}}}]\n"
     seen = {"errors": 0, "described": 0}
     for _unused in range(700):
         at = chooser.randrange(len(text))
