@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from lifecycle_harness import ROOT, Toy, environment, free_port, until
 
-ROLES = {"exec1": "executor", "sched1": "scheduler", "work1": "worker", "web1": "webserver"}
+ROLES = {"exec1": "executor", "work1": "worker", "web1": "webserver"}
 PLAYBOOK = """
 - hosts: kestra
   gather_facts: false
@@ -70,7 +70,7 @@ class Group:
 
     def start_play(self, *steps, extra=(), inventory=None, **variables):
         env = dict(environment(), ANSIBLE_COLLECTIONS_PATH=str(self.base), ANSIBLE_NOCOLOR="1", ANSIBLE_LOCALHOST_WARNING="0",
-                   ANSIBLE_HOME=str(self.base / "home"), ANSIBLE_RETRY_FILES_ENABLED="0", LC_ALL="C.UTF-8")
+                   ANSIBLE_HOME=str(self.base / "home"), ANSIBLE_RETRY_FILES_ENABLED="0", ANSIBLE_PIPELINING="1", LC_ALL="C.UTF-8")
         variables = dict(variables, steps=[f"{step}.yml" for step in steps])
         return subprocess.Popen(
             [sys.executable, "-m", "ansible", "playbook", "-i", inventory or self.inventory(), str(self.base / "play.yml"),
@@ -100,30 +100,28 @@ def group(tmp_path):
 
 
 ALL = set(ROLES)
+# A playbook run takes seconds, most of it Ansible's own; what the unit tests cover as well is left to the long run.
+full = pytest.mark.skipif(os.environ.get("KESTRA_DR_TEST_FULL") != "1", reason="left to scripts/test --full: many playbook runs")
 
 
 def test_stop_and_start_in_order(group):
     code, output = group.play("preflight", "stop")
     assert code == 0, output
     assert group.run() == set()
-    order = group.order()
-    assert set(order[:2]) == {"stop exec1", "stop sched1"} and order[2:] == ["stop work1", "stop web1"]
+    assert group.order() == ["stop exec1", "stop work1", "stop web1"]
     group.clear()
-    code, output = group.play("start")
+    code, output = group.play("start", "start")  # the second one finds nothing to do
     assert code == 0 and group.run() == ALL, output
-    order = group.order()
-    assert order[:2] == ["start web1", "start work1"] and set(order[2:]) == {"start exec1", "start sched1"}
-    assert output.count("ANSWER") == 4
-    code, output = group.play("start")
-    assert code == 0 and "changed=0" in output
+    assert group.order() == ["start web1", "start work1", "start exec1"] and output.count("ANSWER") == 3
 
 
+@full
 def test_what_was_down_stays_down_unless_always(group):
     group.toys["work1"].ctl("stop")
     until(lambda: not group.toys["work1"].runs())
     assert group.play("preflight", "stop", "start")[0] == 0
     assert group.run() == ALL - {"work1"}
-    assert group.play("stop", "start", lifecycle_always=True)[0] == 0
+    assert group.play("start", lifecycle_always=True)[0] == 0
     assert group.run() == ALL
 
 
@@ -133,7 +131,7 @@ def test_a_missing_host_refuses_the_run_before_anything(group, how):
     inventory = group.inventory(work2=dead) if how == "unreachable" else group.inventory()
     extra = ("--limit", "!web1") if how == "limit" else ()
     code, output = group.play("preflight", "stop", inventory=inventory, extra=extra)
-    assert code != 0 and group.run() == ALL and group.order()[4:] == [], output
+    assert code != 0 and group.run() == ALL and group.order() == [], output
     assert ("UNREACHABLE" in output) if how == "unreachable" else ("web1 of instance kestra" in output)
 
 
@@ -143,12 +141,14 @@ def test_a_host_that_cannot_be_stopped_refuses_the_run(group):
     assert code != 0 and "/nowhere/ctl" in output and group.run() == ALL
 
 
+@full
 def test_an_unknown_role_is_refused(group):
     group.hosts["web1"]["kestra_dr_role"] = "executer"
     code, output = group.play("preflight", "stop")
     assert code != 0 and "executer" in output and group.run() == ALL
 
 
+@full
 def test_a_stop_that_fails_on_one_host_ends_the_stop_of_all(group):
     group.hosts["exec1"]["kestra_dr_stop_command"] = "false"
     code, output = group.play("preflight", "stop")
@@ -166,6 +166,7 @@ def test_a_host_that_does_not_come_up_does_not_keep_the_others_down(group):
     assert group.play("start")[0] == 0 and group.run() == ALL
 
 
+@full
 def test_hold_release_and_another_run(group):
     assert group.play("preflight", "stop", "hold", lifecycle_hold_reason="swapped, not verified")[0] == 0
     code, output = group.play("start")
@@ -174,14 +175,15 @@ def test_hold_release_and_another_run(group):
         host["kestra_dr_run_id"] = "r2"
     code, output = group.play("preflight")
     assert code != 0 and "kestra_dr_take_over=r1" in output
-    code, output = group.play("preflight", "stop", kestra_dr_take_over="r1", lifecycle_accept_held=False)
+    code, output = group.play("preflight", kestra_dr_take_over="r1", lifecycle_accept_held=False)
     assert code != 0 and "held down" in output
     assert group.play("preflight", "stop", "release", "start", kestra_dr_take_over="r1")[0] == 0 and group.run() == ALL
 
 
+@full
 def test_check_mode_stops_nothing(group):
     code, output = group.play("preflight", "stop", "start", extra=("--check",))
-    assert code == 0 and group.run() == ALL and group.order()[4:] == [], output
+    assert code == 0 and group.run() == ALL and group.order() == [], output
 
 
 def test_a_controller_killed_after_the_stop_gets_kestra_back_on_every_host(group):
