@@ -135,7 +135,9 @@ KDR_HOST_PACKAGES=(
 kdr_host_image() {
     local suite=$1 key
     shift
-    key=$(printf '%s\n' "1 $suite" "${KDR_HOST_PACKAGES[@]}" "$@" | sha256sum | cut -c1-12)
+    # After a month it is built anew, with the packages of the day.
+    podman image prune -a -f --filter label=kestra-dr.host --filter until=720h >/dev/null 2>&1 || true
+    key=$(printf '%s\n' "2 $suite" "${KDR_HOST_PACKAGES[@]}" "$@" | sha256sum | cut -c1-12)
     KDR_IMAGE=localhost/kestra-dr-host:$suite-$key
     podman image exists "$KDR_IMAGE" || kdr_locked "image-$suite" kdr_build_host_image "$KDR_IMAGE" "$suite" "$@"
 }
@@ -147,7 +149,8 @@ kdr_build_host_image() {
     rm -f "$KDR_CACHE"/rootfs-host-"$suite".tar*
     tar=$KDR_CACHE/rootfs-host-$suite.tar
     kdr_rootfs "$suite" "$tar" "${KDR_HOST_PACKAGES[@]}" "$@" || return $?
-    podman import -q -c 'CMD ["/lib/systemd/systemd"]' -c 'STOPSIGNAL SIGRTMIN+3' "$tar" "$image" >/dev/null 9>&- ||
+    podman import -q -c 'CMD ["/lib/systemd/systemd"]' -c 'STOPSIGNAL SIGRTMIN+3' \
+        -c 'LABEL kestra-dr.host=1' "$tar" "$image" >/dev/null 9>&- ||
         kdr_die "podman could not import the image of $suite"
     rm -f "$tar"
 }

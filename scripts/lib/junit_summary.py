@@ -10,7 +10,7 @@ whole, by a skip reason that starts with "left to --full: ".
 from __future__ import annotations
 
 import sys
-import xml.etree.ElementTree as ElementTree
+from xml.etree import ElementTree
 
 LEFT = "left to --full: "
 

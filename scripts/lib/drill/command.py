@@ -247,6 +247,12 @@ def figures_of(result) -> dict:
     return {"rto": result.rto, "rpo": result.rpo, "downtime": {one.mode: one.downtime_seen for one in result.points}}
 
 
+def downtime_text(point) -> str:
+    """The downtime of one backup: what a caller of the health endpoint met, and what the backup says of itself."""
+    told = "" if point.downtime_told is None else f" ({span(point.downtime_told)} from stop to proved start)"
+    return f"{point.mode} {span(point.downtime_seen)}{told}"
+
+
 def summary(result, failure, reports) -> list:
     """The human result, line by line."""
     chosen = result.chosen
@@ -263,7 +269,7 @@ def summary(result, failure, reports) -> list:
         f"verdict   {result.verdict}; {passed} of {len(result.checks)} checks passed",
         f"RTO       {rto}",
         f"RPO       {span(result.rpo)} of work lost",
-        "downtime  " + ", ".join(f"{one.mode} {span(one.downtime_seen)}" for one in result.points),
+        "downtime  " + ", ".join(downtime_text(one) for one in result.points),
     ]
     lines += [f"DIFFERS   {one['name']}: expected {one['expected']}, found {one['found']}" for one in result.differs]
     if failure:
