@@ -4,7 +4,9 @@
 """Makes the checkout importable as ansible_collections.kestra_community.dr wherever it lies."""
 from __future__ import annotations
 
+import atexit
 import importlib.util
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -22,6 +24,7 @@ def _importable() -> bool:
 if not _importable():
     # A link tree, because a collection is only importable below ansible_collections/<namespace>/<name>.
     base = Path(tempfile.mkdtemp(prefix="kestra-dr-collections-"))
+    atexit.register(shutil.rmtree, base, ignore_errors=True)
     namespace = base / "ansible_collections" / "kestra_community"
     namespace.mkdir(parents=True)
     (namespace / "dr").symlink_to(ROOT)

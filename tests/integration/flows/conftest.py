@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Kestra community DR contributors
 # GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One laboratory for the flow tests of a module, and the playbooks run on it as a user runs them."""
+"""One laboratory for all flow tests, and the playbooks run on it as a user runs them."""
 from __future__ import annotations
 
 import json
@@ -85,6 +85,8 @@ class Lab:
             "kestra_dr_config_files": [str(self.lab / "kestra" / "application.yml")],
             "kestra_dr_config_environment_files": [str(self.lab / "kestra" / "kestra.env")],
             "kestra_dr_max_downtime": 240,
+            "kestra_dr_database_admin_user": "postgres",
+            "kestra_dr_database_admin_password_file": str(self.lab / "postgresql" / "admin-password"),
             "kestra_dr_lab_directory": str(self.lab),
             "kestra_dr_lab_python": sys.executable,
             "kestra_dr_lab_install": False,
@@ -188,7 +190,7 @@ def _custom_stats(output):
     return json.JSONDecoder().raw_decode(after[start:])[0] if found and start >= 0 else {}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def lab():
     # Below /var/tmp: other accounts must be able to enter, because PostgreSQL does not run as root.
     directory = Path("/var/tmp") / f"kestra-dr-flows-{os.getpid()}-{int(time.time() * 1000) % 10 ** 8}"
