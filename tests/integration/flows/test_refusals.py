@@ -1,0 +1,124 @@
+# Copyright (c) 2026, Kestra community DR contributors
+# GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bad input and bad moments: a clear error, nothing lost, Kestra as it was."""
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _kestra_is_as_it_was(lab):
+    assert lab.wait_healthy()
+    before = lab.points()
+    yield
+    assert lab.wait_healthy(120)
+    assert lab.points()[:len(before)] == before
+
+
+def configuration(lab, tmp_path, edit):
+    """A copy of Kestra's configuration, changed by edit(text) -> text."""
+    path = tmp_path / "application.yml"
+    path.write_text(edit((lab.lab / "kestra" / "application.yml").read_text()))
+    return {"kestra_dr_config_files": [str(path)]}
+
+
+def test_missing_configuration(lab):
+    lab.play("preflight", kestra_dr_config_files=["/nowhere/application.yml"]).failed("/nowhere/application.yml")
+
+
+def test_malformed_configuration_names_file_and_line_without_its_text(lab, tmp_path):
+    path = tmp_path / "broken.yml"
+    path.write_text("kestra:\n  queue: [never, closed\n  secret: hush-hush-value\n")
+    run = lab.play("preflight", kestra_dr_config_files=[str(path)]).failed("broken.yml")
+    assert "hush-hush-value" not in run.output
+
+
+def test_unknown_backend(lab, tmp_path):
+    asked = configuration(lab, tmp_path, lambda text: text.replace("postgres", "h2"))
+    lab.play("preflight", **asked).failed("h2")
+
+
+def test_wrong_database_password(lab, tmp_path):
+    path = tmp_path / "env"
+    path.write_text('DATASOURCES_POSTGRES_PASSWORD="not the one %@: ü"\n')
+    run = lab.play("preflight", kestra_dr_config_environment_files=[str(path)]).failed("password")
+    assert "not the one" not in run.output
+
+
+def test_storage_missing(lab, tmp_path):
+    path = tmp_path / "env"
+    path.write_text("KESTRA_STORAGE_LOCAL_BASE_PATH=/nowhere/storage\n")
+    lab.play("backup", kestra_dr_config_environment_files=[str(lab.lab / "kestra" / "kestra.env"), str(path)]).failed("/nowhere/storage")
+
+
+def test_wrong_repository_password(lab, tmp_path):
+    lab.play("backup").ok()
+    wrong = tmp_path / "wrong"
+    wrong.write_text("certainly-not-it\n")
+    wrong.chmod(0o600)
+    run = lab.play("backup", kestra_dr_repository_password_file=str(wrong)).failed("password")
+    assert "certainly-not-it" not in run.output
+
+
+def test_two_controllers_at_once(lab):
+    first = lab.begin("backup", kestra_dr_consistency="offline")
+    try:
+        lock = lab.vault / "kestra" / "lock.json"
+        end = time.monotonic() + 120
+        while not lock.exists() and time.monotonic() < end:
+            time.sleep(0.2)
+        run_id = json.loads(lock.read_text())["run_id"]
+        lab.play("backup").failed("locked by", f"kestra_dr_take_over={run_id}")
+    finally:
+        assert first.wait(300) == 0, first.log.seek(0) or first.log.read()[-3000:]
+
+
+def test_a_kestra_alive_elsewhere_stops_nothing_for_long(lab):
+    stray = subprocess.Popen([lab.lab / "bin" / "kestra", "server", "executor", "--config", lab.lab / "kestra" / "application.yml",
+                              "--port", "0"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                             env=dict(os.environ, ENDPOINTS_ALL_PORT="0", MICRONAUT_SERVER_PORT="0"))
+    try:
+        time.sleep(5)
+        assert stray.poll() is None
+        before = lab.points()
+        run = lab.play("backup", kestra_dr_quiet_seconds=10).failed("Kestra")
+        assert run.report["outcome"] == "failed" and lab.points() == before
+    finally:
+        stray.terminate()
+        stray.wait(60)
+
+
+def test_edited_manifest(lab):
+    lab.play("backup").ok()
+    point = lab.points()[-1]
+    path = lab.vault / "kestra" / "points" / point / "manifest.json"
+    kept = path.read_bytes()
+    try:
+        path.write_bytes(kept.replace(b'"mode": "pinned"', b'"mode": "offline"'))
+        lab.play("restore", kestra_dr_recovery_point=point, kestra_dr_confirm=lab.instance_id).failed("changed after it was sealed")
+    finally:
+        path.write_bytes(kept)
+
+
+def test_damaged_pack(lab):
+    point = lab.play("backup").ok().report["recovery_point"]
+    packs = sorted((path for path in (lab.repository / "data").rglob("*") if path.is_file()), key=lambda path: path.stat().st_mtime)
+    rows = lab.sql("select count(*) from flows")
+    kept = {path: path.read_bytes() for path in packs}
+    try:
+        for path, data in kept.items():
+            path.chmod(0o600)
+            path.write_bytes(data[:len(data) // 2] + bytes([data[len(data) // 2] ^ 1]) + data[len(data) // 2 + 1:])
+        run = lab.play("restore", kestra_dr_recovery_point=point, kestra_dr_confirm=lab.instance_id, kestra_dr_restic_cache_dir=str(
+            lab.directory / "empty-cache"))
+        assert run.rc != 0
+        assert lab.healthy() and lab.sql("select count(*) from flows") == rows
+    finally:
+        for path, data in kept.items():
+            path.write_bytes(data)
