@@ -201,9 +201,16 @@ started:
   type: bool
   returned: state=started
 health:
-  description: C(status) (V(UP), V(not_run) or what Kestra said) and C(error). Null when Kestra is not meant to run.
+  description: What Kestra says of itself. Null when Kestra is not meant to run.
   type: dict
   returned: state=started and state=query
+  contains:
+    status:
+      description: V(UP), V(not_run) when nobody could be asked, or what Kestra said.
+      type: str
+    error:
+      description: Why it is not V(UP).
+      type: str
 problems:
   description: What makes stopping and starting impossible.
   type: list

@@ -23,6 +23,7 @@ extends_documentation_fragment:
   - kestra_community.dr.attributes
   - kestra_community.dr.vault
   - kestra_community.dr.postgresql
+  - kestra_community.dr.kestra_config
 attributes:
   check_mode:
     support: full

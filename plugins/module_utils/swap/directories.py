@@ -110,7 +110,7 @@ class DirectoryStore:
                 raise RefusedError(f"{target} exists already.", reason="storage_exists", detail={"path": target})
             try:
                 os.rename(source, target)
-                for parent in {os.path.dirname(source), os.path.dirname(target)}:
+                for parent in sorted({os.path.dirname(source), os.path.dirname(target)}):
                     fsync_dir(parent)
             except OSError as exc:
                 raise from_os_error(exc, f"renaming {source} to {target}") from exc

@@ -36,8 +36,11 @@ class FakeManager(Manager):
         self.failed = False
         self.blocked = False
         self.log = log if log is not None else []
-        self.fail_stop = None
-        self.fail_start = None
+        self.failing = {}
+
+    def _fail(self, what):
+        if what in self.failing:
+            raise self.failing[what]
 
     def preflight(self, *, stop_timeout, grace_period):
         return [], []
@@ -47,15 +50,13 @@ class FakeManager(Manager):
 
     def stop(self, timeout):
         self.log.append("stop")
-        if self.fail_stop:
-            raise self.fail_stop
+        self._fail("stop")
         self.up = False
         return []
 
     def start(self, timeout):
         self.log.append("start")
-        if self.fail_start:
-            raise self.fail_start
+        self._fail("start")
         self.up = True
 
     def block(self, held_path):
@@ -81,12 +82,12 @@ class FakeKeeper:
     def __init__(self, directory, log):
         self.directory = directory
         self.log = log
-        self.fail = None
+        self.failing = []
         self._stack = contextlib.ExitStack()
 
     def arm(self):
-        if self.fail:
-            raise self.fail
+        for error in self.failing:
+            raise error
         self.log.append("arm")
         if not dead_man.alive(self.directory):
             self._stack.enter_context(dead_man.locked(os.path.join(self.directory, dead_man.ALIVE_LOCK)))
@@ -155,7 +156,7 @@ def test_the_dead_man_is_armed_before_the_stop(host):
 
 
 def test_without_a_dead_man_nothing_is_stopped(host):
-    host.keeper.fail = StateError("no python")
+    host.keeper.failing.append(StateError("no python"))
     with pytest.raises(StateError):
         stop(host)
     assert host.manager.up and host.log == [] and record(host) is None
@@ -199,7 +200,7 @@ def test_a_rerun_of_the_stop_remembers_what_the_first_one_found(host):
 
 
 def test_a_stop_that_fails_keeps_the_dead_man_armed(host):
-    host.manager.fail_stop = StateError("timeout")
+    host.manager.failing["stop"] = StateError("timeout")
     with pytest.raises(StateError):
         stop(host)
     assert dead_man.alive(host.directory) and record(host)["phase"] == "stopping"
@@ -209,7 +210,7 @@ def test_a_stop_that_fails_keeps_the_dead_man_armed(host):
 
 def test_a_start_that_fails_keeps_record_and_dead_man(host):
     stop(host)
-    host.manager.fail_start = StateError("no")
+    host.manager.failing["start"] = StateError("no")
     with pytest.raises(StateError):
         host.life.started(RUN, timeout=10)
     assert record(host)["run_id"] == "r1" and dead_man.alive(host.directory)
@@ -268,7 +269,7 @@ def test_a_health_port_that_wants_a_login_is_not_run(host, monkeypatch):
 def test_a_stop_under_way_is_waited_for_before_the_start(host, monkeypatch):
     monkeypatch.setattr(lifecycle, "_POLL", 0.01)
     host.manager.sees_stopping = False
-    host.manager.fail_stop = StateError("timeout")
+    host.manager.failing["stop"] = StateError("timeout")
     with pytest.raises(StateError):
         stop(host)
     looks = []
@@ -577,6 +578,10 @@ def test_a_killed_disarm_is_repeated(host):
 
 def test_a_unit_that_cannot_be_removed_is_a_warning(host):
     stop(host)
-    host.keeper.disarm = lambda: (_ for _ in ()).throw(StateError("busy"))
+
+    def busy():
+        raise StateError("busy")
+
+    host.keeper.disarm = busy
     assert "busy" in host.life.started(RUN, timeout=10)["warnings"][0]
     assert arming.disarm_quietly(host.keeper)

@@ -51,7 +51,7 @@ def test_a_process_is_armed_alive_and_ends_with_the_record(tmp_path):
 def test_the_process_acts_at_the_deadline(tmp_path):
     write_record(tmp_path, 0.3, tmp_path / "mark")
     arming.ProcessDeadMan(str(tmp_path), "kestra").arm()
-    until(lambda: (tmp_path / "mark").exists())
+    until((tmp_path / "mark").exists)
 
 
 def test_a_process_that_does_not_come_to_life_is_an_error(tmp_path, monkeypatch):
@@ -130,4 +130,4 @@ def test_words_of_a_unit_file(text, expected):
 def test_the_dead_man_that_fits(monkeypatch, uid, systemd, kind):
     monkeypatch.setattr(os, "geteuid", lambda: uid)
     monkeypatch.setattr(os.path, "isdir", lambda path: systemd)
-    assert type(arming.make("/x", "kestra")) is kind
+    assert arming.make("/x", "kestra").how == kind.how
