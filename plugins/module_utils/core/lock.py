@@ -53,7 +53,7 @@ def _locked(holder, expires, now, take_over) -> LockedError:
 
 
 def acquire(path, *, run_id, flow, owner, ttl, recovery_point=None, take_over=None) -> dict:
-    """Takes the lock for ttl seconds. Returns {"lock": content, "how": one of FREE, OURS, EXPIRED, TAKEN_OVER, "previous"}.
+    """Takes the lock for ttl seconds. Returns {"lock", "how": one of FREE, OURS, EXPIRED, TAKEN_OVER, "previous"}.
 
     previous: the lock of the run it was taken from, else None. The same run_id enters again (and renews).
     Raises LockedError when another run holds it.

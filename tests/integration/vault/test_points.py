@@ -24,6 +24,8 @@ from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgr
 from ansible_collections.kestra_community.dr.plugins.module_utils.storage import local
 from ansible_collections.kestra_community.dr.plugins.module_utils.vault import catalog, ship, verify
 
+FULL = os.environ.get("KESTRA_DR_TEST_FULL") == "1"
+
 
 def damage(path, chance):
     data = bytearray(path.read_bytes())
@@ -132,25 +134,24 @@ def test_a_point_whose_manifest_never_arrived_is_found(lab):
 
 
 def test_bit_flips_in_packs_are_never_verified(lab, original, tmp_path):
-    """Fixed-seed sample: each large pack once; KESTRA_DR_TEST_FULL=1: every pack four times."""
-    full = os.environ.get("KESTRA_DR_TEST_FULL") == "1"
+    """Fixed-seed sample: the three largest packs once; KESTRA_DR_TEST_FULL=1: every pack four times."""
     chance = random.Random(20261123)
-    found = 0
-    for number, _pack in enumerate(lab.packs() * (4 if full else 1)):
-        twin = original.copy(tmp_path / f"twin-{number}")
+    count = len(original.packs())
+    chosen = list(range(count)) * 4 if FULL else range(count)[-3:]
+    for turn, number in enumerate(chosen):
+        twin = original.copy(tmp_path / f"twin-{turn}")
         shutil.rmtree(twin.base / "cache", ignore_errors=True)
-        damage(twin.packs()[number % len(lab.packs())], chance)
+        damage(twin.packs()[number], chance)
         try:
             outcome = twin.verify("digest")["outcome"]
         except DrError as exc:
             outcome = exc.reason  # the repository does not even open
-        found += outcome != "pass"
         assert outcome != "pass"
         assert twin.verdict() in ("unverified", "failed", "differs")
         shutil.rmtree(twin.base)
-    assert found >= 3
 
 
+@pytest.mark.skipif(not FULL, reason="restic asks again for 40 s before it gives up; KESTRA_DR_TEST_FULL=1 runs it")
 def test_a_missing_pack_is_found(lab):
     shutil.rmtree(lab.base / "cache", ignore_errors=True)
     lab.packs()[-1].unlink()

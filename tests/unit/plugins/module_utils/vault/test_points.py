@@ -334,7 +334,12 @@ def test_kill_9_before_every_effect_of_an_abort(tmp_path):
         filled(vault)
         return vault
 
-    for _number, vault in every_kill(prepare, lambda vault: points.abort(vault, ID)):
+    for number, vault in every_kill(prepare, lambda vault: points.abort(vault, ID)):
+        if number % 2:  # the same run goes on: with all of it or with none of it
+            opened = points.open_point(vault, run_id="run-1", point=ID)
+            whole = ["config", "storage"] if opened["reattached"] else []
+            assert sorted(vault.components(ID)) == whole
+            assert os.path.exists(os.path.join(opened["staging"], "config", "h1.json")) is bool(whole)
         points.abort(vault, ID)
         assert vault.open_ids() == [] and vault.sealed_ids() == []
         assert filled(vault)["reattached"] is False

@@ -227,6 +227,7 @@ def test_kill_9_before_every_effect_of_a_rebuild(tmp_path, tmp_path_factory):
         ("{point}/deep/er/file", tarfile.REGTYPE),
         ("other/manifest.json", tarfile.REGTYPE),
         ("{point}/link", tarfile.SYMTYPE),
+        (".", tarfile.REGTYPE),
         ("{point}/verifications/../../evil", tarfile.REGTYPE),
     ],
 )
