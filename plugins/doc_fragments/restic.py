@@ -18,7 +18,8 @@ options:
     required: true
   repository_password_file:
     description:
-      - File with the password of the repository, on the host where the module runs. It must not be readable by everybody.
+      - File with the password of the repository, on the host where the module runs. It must not be readable by
+        everybody.
       - Exactly one of O(repository_password_file) and O(repository_password_command) is needed.
     type: path
   repository_password_command:
@@ -27,7 +28,8 @@ options:
     type: str
   repository_environment:
     description:
-      - Environment variables of the repository's backend, for example V(AWS_ACCESS_KEY_ID) and V(AWS_SECRET_ACCESS_KEY).
+      - Environment variables of the repository's backend, for example V(AWS_ACCESS_KEY_ID) and
+        V(AWS_SECRET_ACCESS_KEY).
       - All values are secrets, except those of variables that are known to hold none, such as V(AWS_DEFAULT_REGION).
       - The password and the location of the repository are refused here.
     type: dict

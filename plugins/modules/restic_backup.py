@@ -13,8 +13,8 @@ author:
   - Kestra community DR contributors (@kestra-community)
 description:
   - Takes one snapshot of the given paths.
-  - A missing source, a source that is a symbolic link and a file that cannot be read are failures in every version of restic, and no
-    snapshot of half the files is left behind.
+  - A missing source, a source that is a symbolic link and a file that cannot be read are failures in every version of
+    restic, and no snapshot of half the files is left behind.
 extends_documentation_fragment:
   - kestra_community.dr.attributes
   - kestra_community.dr.restic
@@ -31,8 +31,8 @@ attributes:
 options:
   paths:
     description:
-      - Files and directories to back up. Relative ones need O(base_dir) and lie in the snapshot under their relative names, so that a
-        restore does not depend on where the source was.
+      - Files and directories to back up. Relative ones need O(base_dir) and lie in the snapshot under their relative
+        names, so that a restore does not depend on where the source was.
     type: list
     elements: str
   base_dir:
@@ -43,8 +43,9 @@ options:
     type: path
   files_from_format:
     description:
-      - How O(files_from) is written. V(verbatim) has one name per line; V(raw) has names that each end with a NUL byte and so can hold any name;
-        V(pattern) has one shell pattern per line, of which restic skips those that match nothing.
+      - How O(files_from) is written. V(verbatim) has one name per line; V(raw) has names that each end with a NUL
+        byte and so can hold any name; V(pattern) has one shell pattern per line, of which restic skips those that
+        match nothing.
     type: str
     choices: [verbatim, raw, pattern]
     default: verbatim
@@ -55,7 +56,8 @@ options:
     default: []
   host:
     description:
-      - Host name to store. restic compares with the last snapshot of the same host and paths, so keep it the same when the worker host changes.
+      - Host name to store. restic compares with the last snapshot of the same host and paths, so keep it the same
+        when the worker host changes.
     type: str
   excludes:
     description: Patterns of files to leave out, as restic's C(--exclude) takes them.
@@ -71,9 +73,10 @@ options:
     default: false
   vanished:
     description:
-      - What to do when a file is gone between the reading of its directory and the reading of the file, as happens while Kestra works.
-      - With V(fail) the backup fails; with V(report) the names are returned. restic 0.18.1 and newer report no such files;
-        M(kestra_community.dr.storage_inventory_info) finds them in any version.
+      - What to do when a file is gone between the reading of its directory and the reading of the file, as happens
+        while Kestra works.
+      - With V(fail) the backup fails; with V(report) the names are returned. restic 0.18.1 and newer report no such
+        files; M(kestra_community.dr.storage_inventory_info) finds them in any version.
     type: str
     choices: [fail, report]
     default: fail
@@ -180,15 +183,18 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kestra_community.dr.plugins.module_utils.core import jobs, wiring
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.secrets import Redactor
 from ansible_collections.kestra_community.dr.plugins.module_utils.vault import options
-from ansible_collections.kestra_community.dr.plugins.module_utils.vault.restic import Restic, check_listed_sources, check_sources
+from ansible_collections.kestra_community.dr.plugins.module_utils.vault.restic import (
+    Restic, check_listed_sources, check_sources)
 
-OPTIONS = ("files_from", "files_from_format", "base_dir", "tags", "host", "excludes", "parent", "one_file_system", "vanished")
+OPTIONS = ("files_from", "files_from_format", "base_dir", "tags", "host", "excludes", "parent", "one_file_system",
+           "vanished")
 
 
 def rehearse(restic, params, paths, arguments):
     """What a backup would add. Without a repository only the sources can be checked."""
     if restic.exists():
-        return dict(restic.backup(paths, dry_run=True, **arguments), changed=True, repository_exists=True, reattached=False)
+        found = restic.backup(paths, dry_run=True, **arguments)
+        return dict(found, changed=True, repository_exists=True, reattached=False)
     if paths:
         check_sources(paths, params["base_dir"])
     else:

@@ -12,8 +12,10 @@ version_added: 1.0.0
 author:
   - Kestra community DR contributors (@kestra-community)
 description:
-  - Checks that the structure of a repository is whole, and on request that its data can be read and is what was written.
-  - Without reading data a damaged file of the repository is not found; such a check is no verification of a recovery point.
+  - Checks that the structure of a repository is whole, and on request that its data can be read and is what was
+    written.
+  - Without reading data a damaged file of the repository is not found; such a check is no verification of a recovery
+    point.
   - Fails with the ids of damaged packs.
 extends_documentation_fragment:
   - kestra_community.dr.attributes
@@ -34,7 +36,8 @@ options:
     default: false
   read_data_subset:
     description:
-      - Read a part of the data, as V(1/7) (the first of seven equal parts, by turns all of it), V(10%) or V(500M) (random).
+      - Read a part of the data, as V(1/7) (the first of seven equal parts, by turns all of it), V(10%) or V(500M)
+        (random).
     type: str
 """
 

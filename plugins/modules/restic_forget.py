@@ -13,9 +13,9 @@ author:
   - Kestra community DR contributors (@kestra-community)
 description:
   - Removes snapshots by id or by tags.
-  - Refuses, and removes nothing, when one of them belongs to a sealed recovery point. That is told by the manifests in the vault directory and,
-    for those whose directory is lost, by the manifests in the repository. Sealed recovery points are removed by
-    M(kestra_community.dr.recovery_point_prune) only.
+  - Refuses, and removes nothing, when one of them belongs to a sealed recovery point. That is told by the manifests
+    in the vault directory and, for those whose directory is lost, by the manifests in the repository. Sealed recovery
+    points are removed by M(kestra_community.dr.recovery_point_prune) only.
 extends_documentation_fragment:
   - kestra_community.dr.attributes
   - kestra_community.dr.restic
@@ -118,7 +118,8 @@ def main():
     def body(module):
         params = module.params
         if params["tags"] == []:
-            raise ConfigError("An empty list of tags would mean every snapshot; name at least one.", reason="bad_option")
+            raise ConfigError("An empty list of tags would mean every snapshot; name at least one.",
+                              reason="bad_option")
         for snapshot in params["snapshots"] or []:
             if not is_full_id(snapshot):
                 raise ConfigError(f"{snapshot!r} is not a whole snapshot id (64 hex digits).", reason="bad_snapshot_id")
@@ -132,9 +133,8 @@ def main():
         if module.check_mode or not (going or params["prune"]):
             return result
         # What goes was listed and guarded just now, so it is part of the question a finished job answers.
-        job = jobs.Job(params["job_dir"], "restic_forget",
-                       jobs.fingerprint_of(dict(restic.repository.fingerprint(), ids=result["removed"], prune=params["prune"])),
-                       redactor)
+        question = dict(restic.repository.fingerprint(), ids=result["removed"], prune=params["prune"])
+        job = jobs.Job(params["job_dir"], "restic_forget", jobs.fingerprint_of(question), redactor)
         done = job.run(lambda progress: restic.forget(result["removed"], params["prune"], progress.update))
         return dict(result, pruned=done["pruned"], reattached=done["reattached"])
 

@@ -13,7 +13,8 @@ author:
   - Kestra community DR contributors (@kestra-community)
 description:
   - Opens a restic repository with its password and, if there is none, makes one.
-  - A wrong password, an unreachable server and a missing repository are told apart for every version of restic from 0.14 on.
+  - A wrong password, an unreachable server and a missing repository are told apart for every version of restic from
+    0.14 on.
 extends_documentation_fragment:
   - kestra_community.dr.attributes
   - kestra_community.dr.restic
@@ -27,13 +28,14 @@ attributes:
 options:
   create:
     description:
-      - Make the repository when there is none. With V(false) a missing repository is an error, which is what a restore wants.
+      - Make the repository when there is none. With V(false) a missing repository is an error, which is what a
+        restore wants.
     type: bool
     default: true
   remove_stale_locks:
     description:
-      - Remove locks whose process is provably gone, either because it was not refreshed for 30 minutes or because it belongs to this host
-        and there is no such process any more. Never removes others.
+      - Remove locks whose process is provably gone, either because it was not refreshed for 30 minutes or because it
+        belongs to this host and there is no such process any more. Never removes others.
     type: bool
     default: false
 seealso:

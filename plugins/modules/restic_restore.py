@@ -12,9 +12,10 @@ version_added: 1.0.0
 author:
   - Kestra community DR contributors (@kestra-community)
 description:
-  - Restores a path of a snapshot so that it lies directly at the target, with owners, modes, times and empty directories.
-  - Works beside the target under a hidden name, compares every entry with the snapshot, and moves the result into place by one rename.
-    What is already there is never written over.
+  - Restores a path of a snapshot so that it lies directly at the target, with owners, modes, times and empty
+    directories.
+  - Works beside the target under a hidden name, compares every entry with the snapshot, and moves the result into
+    place by one rename. What is already there is never written over.
 extends_documentation_fragment:
   - kestra_community.dr.attributes
   - kestra_community.dr.restic
@@ -49,8 +50,8 @@ options:
     default: true
   list:
     description:
-      - List of a storage, as M(kestra_community.dr.storage_inventory_info) writes it. The restored tree must equal it, with the digest of
-        every file, before it is moved into place.
+      - List of a storage, as M(kestra_community.dr.storage_inventory_info) writes it. The restored tree must equal
+        it, with the digest of every file, before it is moved into place.
     type: path
 seealso:
   - module: kestra_community.dr.restic_backup
@@ -103,7 +104,8 @@ verified:
   returned: success
 compared:
   description:
-    - How the tree compares with O(list), with C(verdict), C(entries), C(compared_digests) and C(drifted). Null without O(list).
+    - How the tree compares with O(list), with C(verdict), C(entries), C(compared_digests) and C(drifted). Null
+      without O(list).
   type: dict
   returned: success
 seconds:

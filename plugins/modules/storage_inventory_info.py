@@ -12,9 +12,10 @@ version_added: 1.0.0
 author:
   - Kestra community DR contributors (@kestra-community)
 description:
-  - Walks a directory tree in sorted order, counts what is there, and on request writes a list of it with a digest of every file.
-  - Compares the tree with an earlier list, to find what changed while it was copied, or with the list of a recovery point, to prove that a
-    restored tree is what it was.
+  - Walks a directory tree in sorted order, counts what is there, and on request writes a list of it with a digest of
+    every file.
+  - Compares the tree with an earlier list, to find what changed while it was copied, or with the list of a recovery
+    point, to prove that a restored tree is what it was.
   - Memory does not grow with the number of entries. File names may hold any byte.
   - Symbolic links that leave the tree or cannot be copied exactly, and special files, are refused.
 extends_documentation_fragment:
@@ -36,21 +37,23 @@ options:
   dest:
     description:
       - File to write the list to, one JSON object per line, compressed with gzip.
-      - Each has the path below the root C(p) (or C(b), base64, when it is not UTF-8), the type C(t) (C(f), C(d) or C(l)), size C(s), mode C(m),
-        owner C(u), group C(g), modification time in nanoseconds C(n), change time C(c), sha256 C(h), target of a symbolic link C(l) (or C(k)),
-        and drift C(d) when O(compare) found any.
+      - Each has the path below the root C(p) (or C(b), base64, when it is not UTF-8), the type C(t) (C(f), C(d) or
+        C(l)), size C(s), mode C(m), owner C(u), group C(g), modification time in nanoseconds C(n), change time C(c),
+        sha256 C(h), target of a symbolic link C(l) (or C(k)), and drift C(d) when O(compare) found any.
     type: path
   hash:
     description: Read every file and list its sha256.
     type: bool
     default: false
   reuse:
-    description: Earlier list of the same tree. Files whose size, modification time and change time are unchanged keep its digests.
+    description:
+      - Earlier list of the same tree. Files whose size, modification time and change time are unchanged keep its
+        digests.
     type: path
   compare:
     description:
-      - Earlier list of the same tree, taken before it was copied. What is not the same any more is counted in RV(drift) and marked in O(dest),
-        because nobody can tell which state the copy holds.
+      - Earlier list of the same tree, taken before it was copied. What is not the same any more is counted in
+        RV(drift) and marked in O(dest), because nobody can tell which state the copy holds.
     type: path
   expect:
     description:
@@ -150,7 +153,9 @@ comparison:
       description: Number of differences.
       type: int
     counts:
-      description: Differences by kind, which are C(missing), C(unexpected), C(type), C(size), C(target), C(content), C(mode), C(owner), C(mtime).
+      description:
+        - Differences by kind, which are C(missing), C(unexpected), C(type), C(size), C(target), C(content), C(mode),
+          C(owner), C(mtime).
       type: dict
     examples:
       description: Some paths of each kind.
@@ -176,7 +181,8 @@ def inventory(params, check_mode, progress):
     """Totals and list, or with expect the comparison."""
     progress.phase("walking")
     if params["expect"]:
-        return compare.checked_tree(params["expect"], params["path"], digests=params["hash"], on_progress=progress.update)
+        return compare.checked_tree(params["expect"], params["path"], digests=params["hash"],
+                                    on_progress=progress.update)
     return local.take(params["path"], None if check_mode else params["dest"], digests=params["hash"],
                       reuse=params["reuse"], compare=params["compare"], on_progress=progress.update)
 

@@ -235,7 +235,7 @@ def _settled(handle) -> os.stat_result:
 
 
 def unchanged(earlier: Entry, entry: Entry) -> bool:
-    """Whether a file is surely the same, so that its digest may be reused: size, mtime and ctime, which nobody can set."""
+    """Whether a file is surely the same, so that its digest may be reused: nobody can set the ctime."""
     return (entry.type == earlier.type == "f" and entry.ctime_ns is not None
             and (entry.size, entry.mtime_ns, entry.ctime_ns) == (earlier.size, earlier.mtime_ns, earlier.ctime_ns))
 

@@ -19,7 +19,8 @@ import time
 from datetime import datetime, timezone
 
 from ..core import proc
-from ..core.errors import ConfigError, ConnectError, DrError, IntegrityError, LockedError, RefusedError, StateError, ToolError
+from ..core.errors import (ConfigError, ConnectError, DrError, IntegrityError, LockedError, RefusedError, StateError,
+                           ToolError)
 from ..core.secrets import Redactor
 from . import restic_output as output
 from .options import Repository

@@ -130,7 +130,8 @@ def restore_path(restic: Restic, snapshot: str, path: str, target, *, verify=Tru
         _compare(restic, snapshot, path, restored)
         compared = None if expect is None else _expected(expect, restored, path, on_progress)
         on_phase("placing")
-        result = {"changed": True, "snapshot": snapshot, "path": path, "target": target, "verified": verify, "compared": compared,
+        result = {"changed": True, "snapshot": snapshot, "path": path, "target": target, "verified": verify,
+                  "compared": compared,
                   "files": size["files"], "directories": size["directories"], "symlinks": size["symlinks"],
                   "bytes": size["bytes"], "seconds": time.monotonic() - started}
         _place(restored, target, receipt, result)
@@ -166,12 +167,14 @@ def _scratch(target):
         except BlockingIOError:
             raise LockedError(f"Another restore to {target} is running.", reason="restore_running",
                               hint="Wait for it to end.") from None
-        _empty(scratch)
-        yield scratch
+        try:
+            _empty(scratch)
+            yield scratch
+        finally:
+            # After a placing that moved scratch itself there is nothing here, or the next run's: only ours is removed.
+            if os.path.isdir(scratch) and os.path.samestat(os.stat(scratch), os.fstat(handle)):
+                shutil.rmtree(scratch, ignore_errors=True)
     finally:
-        # After a placing that moved scratch itself there is nothing here, or the next run's: only ours is removed.
-        if os.path.isdir(scratch) and os.path.samestat(os.stat(scratch), os.fstat(handle)):
-            shutil.rmtree(scratch, ignore_errors=True)
         os.close(handle)
 
 
@@ -209,8 +212,8 @@ def _expected(expect, restored, path, on_progress) -> dict:
     found = compare_tree(expect, restored, on_progress=on_progress)
     if found["verdict"] != "equal":
         raise IntegrityError(
-            f"What was restored of {path} differs from its list in {found['differences']} entries. It was removed again, "
-            "the target was not touched.", reason="restore_differs",
+            f"What was restored of {path} differs from its list in {found['differences']} entries. It was removed "
+            "again, the target was not touched.", reason="restore_differs",
             detail={"counts": found["counts"], "examples": found["examples"]})
     return found
 
