@@ -18,6 +18,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+# What starts the playbooks: ansible-playbook, or ansible-runner as AWX does.
+LAUNCHER = os.environ.get("KESTRA_DR_LAUNCHER", "ansible-playbook")
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -122,10 +124,24 @@ class Lab:
 
     def play(self, playbook, *arguments, env=None, timeout=900, **variables):
         """Runs a playbook of the collection to its end."""
-        done = subprocess.run(self.command(playbook, *arguments, **variables), env=self.environment(**(env or {})),
-                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                              timeout=timeout, check=False)
+        argv = self.command(playbook, *arguments, **variables)
+        if LAUNCHER == "ansible-runner":
+            argv = self.as_runner(playbook, arguments, variables)
+        done = subprocess.run(argv, env=self.environment(**(env or {})), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, timeout=timeout, check=False)
         return Run(done.returncode, done.stdout, _custom_stats(done.stdout))
+
+    def as_runner(self, playbook, arguments, variables):
+        """The same as AWX does it: a project whose playbook imports ours, run by ansible-runner."""
+        private = self.directory / "runner"
+        (private / "project").mkdir(parents=True, exist_ok=True)
+        (private / "env").mkdir(exist_ok=True)
+        name = str(playbook) if "/" in str(playbook) else f"kestra_community.dr.{playbook}"
+        (private / "project" / "run.yml").write_text(json.dumps([{"ansible.builtin.import_playbook": name}]))
+        (private / "env" / "extravars").write_text(json.dumps(variables))
+        argv = [str(Path(sys.executable).with_name("ansible-runner")), "run", str(private), "-p", "run.yml",
+                "--inventory", str(self.inventory)]
+        return argv + (["--cmdline", " ".join(arguments)] if arguments else [])
 
     def begin(self, playbook, *arguments, env=None, **variables):
         """Starts a playbook in a process group of its own; its output goes to a file."""
