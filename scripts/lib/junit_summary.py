@@ -4,8 +4,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Says in the words of scripts/test what a pytest run did: usage: junit_summary.py NAME FILE.
 
-A test may name what it leaves out of the sampled tier: by record_property("left_to_full", "..."), or, left out as a
-whole, by a skip reason that starts with "left to --full: ".
+A test names what it leaves out of the sampled tier by printing a line "left to --full: ..." or by
+record_property("left_to_full", "..."); one that is left out as a whole by a skip reason that starts with those words or
+names KESTRA_DR_TEST_FULL.
 """
 from __future__ import annotations
 
@@ -23,6 +24,8 @@ def main(name: str, path: str) -> int:
         for prop in case.iter("property"):
             if prop.get("name") == "left_to_full":
                 left.add(prop.get("value"))
+        for output in case.iter("system-out"):
+            left.update(line[len(LEFT):] for line in (output.text or "").splitlines() if line.startswith(LEFT))
         skip = case.find("skipped")
         if case.find("failure") is not None or case.find("error") is not None:
             failed.append(title)
@@ -30,6 +33,8 @@ def main(name: str, path: str) -> int:
             reason = (skip.get("message") or "no reason given").strip().replace("\n", " ")
             if reason.startswith(LEFT):
                 left.add(reason[len(LEFT):])
+            elif "KESTRA_DR_TEST_FULL" in reason:
+                left.add("%s (%s)" % (title, reason))
             else:
                 skipped.setdefault(reason, []).append(title)
         else:
