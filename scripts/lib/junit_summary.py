@@ -17,7 +17,8 @@ LEFT = "left to --full: "
 
 
 def main(name: str, path: str) -> int:
-    passed, failed, skipped = 0, [], {}
+    passed, failed = 0, []
+    skipped, unsampled = {}, {}  # reason: titles
     left = set()
     for case in ElementTree.parse(path).getroot().iter("testcase"):
         title = "%s::%s" % (case.get("classname"), case.get("name"))
@@ -34,16 +35,17 @@ def main(name: str, path: str) -> int:
             if reason.startswith(LEFT):
                 left.add(reason[len(LEFT):])
             elif "KESTRA_DR_TEST_FULL" in reason:
-                left.add("%s (%s)" % (title, reason))
+                unsampled.setdefault(reason, []).append(title)
             else:
                 skipped.setdefault(reason, []).append(title)
         else:
             passed += 1
     for text in sorted(left):
         print(LEFT + text)
-    for reason, titles in sorted(skipped.items()):
-        more = "" if len(titles) == 1 else " and %d more" % (len(titles) - 1)
-        print("skipped test: %s%s: %s" % (titles[0], more, reason))
+    for prefix, reasons in ((LEFT, unsampled), ("skipped test: ", skipped)):
+        for reason, titles in sorted(reasons.items()):
+            more = "" if len(titles) == 1 else " and %d more" % (len(titles) - 1)
+            print("%s%s%s: %s" % (prefix, titles[0], more, reason))
     counts = "%s: %d passed" % (name, passed)
     if skipped:
         counts += ", %d skipped" % sum(len(titles) for titles in skipped.values())
