@@ -434,6 +434,19 @@ def test_several_servers_may_migrate_at_once(standin, waiting):
     assert standin.rows("SELECT count(*) = count(DISTINCT version) FROM flyway_schema_history") == [(True,)]
 
 
+def test_a_newer_version_migrates_and_an_older_one_starts_all_the_same(standin):
+    steps = "SELECT count(*), max(installed_rank) FROM flyway_schema_history"
+    standin.start()
+    first = standin.rows(steps)[0]
+    standin.end()
+    standin.start(environ={"KESTRA_STANDIN_VERSION": "0.22.1"})
+    assert standin.rows(steps)[0] == (first[0] + 1, first[1] + 1)
+    standin.end()
+    standin.start()
+    assert standin.rows(steps)[0] == (first[0] + 1, first[1] + 1)
+    assert "newer than the latest available migration" in standin.log()
+
+
 def test_it_starts_while_another_session_pins_all_tables(standin, postgres):
     standin.start()
     standin.end()
@@ -444,6 +457,21 @@ def test_it_starts_while_another_session_pins_all_tables(standin, postgres):
         standin.start()
         standin.flow(HELLO)
         assert standin.execute("company.team", "hello")["state"]["current"] == "SUCCESS"
+
+
+def test_flows_are_loaded_from_a_directory(standin):
+    directory = standin.directory / "flows"
+    directory.mkdir()
+    (directory / "hello.yml").write_text(HELLO, encoding="utf-8")
+    (directory / "bad.yml").write_text("id: bad", encoding="utf-8")
+    (directory / "notes.txt").write_text("not a flow", encoding="utf-8")
+    for revision, source in ((1, HELLO), (1, HELLO), (2, HELLO + "description: again\n")):
+        (directory / "hello.yml").write_text(source, encoding="utf-8")
+        standin.start(options=("--flow-path", str(directory)))
+        assert standin.get("flows/search")["total"] == 1
+        assert standin.get("flows/company.team/hello")["revision"] == revision
+        standin.end()
+    assert "Unable to load the flow bad.yml" in standin.log()
 
 
 def test_the_start_can_be_slow(standin):

@@ -52,6 +52,8 @@ def parse(arguments):
         one = roles.add_parser(role, parents=[common])
         one.add_argument("--port", type=int)
         one.add_argument("-t", "--thread", "--worker-thread", dest="threads", type=int)
+        if role == "standalone":
+            one.add_argument("-f", "--flow-path", help="directory of flows to load at the start")
         one.add_argument("--no-tutorials", action="store_true")
         one.add_argument("--no-indexer", action="store_true")
     system = commands.add_parser("sys", help="system commands").add_subparsers(
@@ -94,7 +96,8 @@ def main(arguments=None):
             print("Successfully run the database schema migration.")
             return 0
         _name_process()
-        return Server(options.role, configuration, options.port, options.threads, not options.no_indexer).run()
+        return Server(options.role, configuration, options.port, options.threads, not options.no_indexer,
+                      getattr(options, "flow_path", None)).run()
     except (config.ConfigurationError, ValueError, OSError) + postgresql.ERRORS as error:
         print("%s: %s" % (NAME, str(error).strip() or type(error).__name__), file=sys.stderr)
         return 1

@@ -551,6 +551,11 @@ class Work:
             return None
         return row
 
+    def last_revision(self, namespace, flow_id):
+        """The highest revision of a flow, deleted ones too; 0 when there never was one."""
+        return self.one("SELECT coalesce(max(revision), 0) FROM flows WHERE namespace = %s AND id = %s",
+                        (namespace, flow_id))[0]
+
     LATEST_FLOWS = (
         "SELECT DISTINCT ON (namespace, id) namespace, id, revision, deleted, value, source_code, fulltext FROM flows"
         " ORDER BY namespace, id, revision DESC")

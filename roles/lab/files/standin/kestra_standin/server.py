@@ -18,7 +18,7 @@ from .indexer import Indexer
 from .scheduler import Scheduler
 from .services import Coordinator, Liveness, Registry
 from .storage import LocalStorage
-from .web import Api, Management
+from .web import Answer, Api, Management
 from .worker import Worker
 
 ROLES = {
@@ -31,8 +31,9 @@ log = logging.getLogger(NAME)
 class Server:
     """One `kestra-standin server ROLE`."""
 
-    def __init__(self, kind, configuration, port=None, worker_threads=None, indexer=True):
-        self.kind, self.configuration, self.log = kind, configuration, log
+    def __init__(self, kind, configuration, port=None, worker_threads=None, indexer=True,
+                 flow_path=None):
+        self.kind, self.configuration, self.log, self.flow_path = kind, configuration, log, flow_path
         self.version = personality(configuration.environ)
         # Since 0.23 everything belongs to a tenant; open source has one, called main.
         self.tenant = "main" if version_tuple(self.version) >= (0, 23) else None
@@ -155,12 +156,25 @@ class Server:
         self.management.start()
         if self.api:
             self.api.start()
+        self._load_flows()
         self.ready.set()
         log.info("Server Running: http://%s:%d, management port %d, started in %.1f s",
                  host, self.api.port if self.api else self.port, self.management.port, time.monotonic() - began)
         while not self._signals:
             time.sleep(0.05)
         return self._end(self._signals[0])
+
+    def _load_flows(self):
+        """Keep the flows of --flow-path; a bad one is named and left out."""
+        if not self.flow_path or not self.api:
+            return
+        for name in sorted(os.listdir(self.flow_path)):
+            if name.endswith((".yml", ".yaml")):
+                with open(os.path.join(self.flow_path, name), "rb") as handle:
+                    try:
+                        self.api.save_flow(handle.read(), create=False)
+                    except Answer as refusal:
+                        log.error("Unable to load the flow %s: %s", name, refusal.body["message"])
 
     def _login(self, base):
         user, password = self.configuration.get(base + ".username"), self.configuration.get(base + ".password")

@@ -304,26 +304,28 @@ class Api(Service):
 
     # flows ----------------------------------------------------------------------------------------------------
 
-    def save_flow(self, request, must=None):
-        """Create or update a flow from YAML; must is None or (namespace, id) for an update."""
+    def save_flow(self, body, create, update=None):
+        """Keep a flow from YAML (bytes): a new one when create is true, a new revision of the one update names.
+
+        With neither a new one or a new revision, as it comes; the same source again changes nothing.
+        """
         try:
-            flow = flows.parse(request.body.decode())
+            source = body.decode()
+            flow = flows.parse(source)
         except (flows.InvalidFlow, UnicodeDecodeError) as error:
             raise refuse(422, str(error)) from None
         if self.server.tenant:
             flow["tenantId"] = self.server.tenant
+        name = (flow["namespace"], flow["id"])
         with self.store.tx() as work:
-            before = work.flow(flow["namespace"], flow["id"])
-            if must is None and before is not None:
+            before = work.flow(*name)
+            if create and before is not None:
                 raise refuse(422, "flow.id: Flow id already exists")
-            if must is not None and (before is None or must != (flow["namespace"], flow["id"])):
+            if update and (before is None or update != name):
                 raise refuse(404 if before is None else 422, "Flow not found")
-            latest = work.one("SELECT max(revision) FROM flows WHERE namespace = %s AND id = %s",
-                              (flow["namespace"], flow["id"]))[0] or 0
-            source = request.body.decode()
             if before is not None and before[1] == source:
                 return dict(before[0], source=source)
-            flow["revision"] = latest + 1
+            flow["revision"] = work.last_revision(*name) + 1
             key = model.flow_uid(flow)
             work.put("flows", key, flow, source_code=source)
             work.emit("models.flows.FlowWithSource", key, dict(flow, source=source))
@@ -341,12 +343,12 @@ class Api(Service):
     @route("POST", "flows")
     def create_flow(self, request):
         """POST of one YAML document."""
-        return self.save_flow(request)
+        return self.save_flow(request.body, create=True)
 
     @route("PUT", "flows/([^/]+)/([^/]+)")
     def update_flow(self, request, namespace, flow_id):
         """PUT of one YAML document: a new revision."""
-        return self.save_flow(request, (namespace, flow_id))
+        return self.save_flow(request.body, create=False, update=(namespace, flow_id))
 
     @route("GET", "flows/search")
     def search_flows(self, request):
