@@ -8,6 +8,7 @@ Python's audit hooks (PEP 578) see every rename, creation, removal and opening f
 from __future__ import annotations
 
 import os
+import random
 import signal
 import sys
 import traceback
@@ -21,33 +22,48 @@ def _changes(event, args) -> bool:
     return event in _EFFECTS
 
 
-def kill_before(number, work) -> bool:
-    """Runs work() in a child that dies before its effect of that number (from 0). True: killed; False: it had fewer.
-
-    Raises AssertionError when work fails by itself.
-    """
+def _child(work, on_effect) -> int:
+    """Runs work() in a child, on_effect() before each of its effects; returns the wait status."""
     child = os.fork()
     if child == 0:
-        left = [number]
-
-        def hook(event, args):
-            if _changes(event, args):
-                if left[0] == 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                left[0] -= 1
-
         try:
-            sys.addaudithook(hook)
+            sys.addaudithook(lambda event, args: on_effect() if _changes(event, args) else None)
             work()
             os._exit(0)
         except BaseException:
             traceback.print_exc()
             os._exit(1)
-    _pid, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        return True
-    assert os.WEXITSTATUS(status) == 0, "the work failed by itself, see its traceback"
-    return False
+    status = os.waitpid(child, 0)[1]
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, "the work failed by itself, see its traceback"
+    return status
+
+
+def kill_before(number, work) -> bool:
+    """Runs work() in a child that dies before its effect of that number (from 0). True: killed; False: it had fewer.
+
+    Raises AssertionError when work fails by itself.
+    """
+    left = [number]
+
+    def on_effect():
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        left[0] -= 1
+
+    return os.WIFSIGNALED(_child(work, on_effect))
+
+
+def count_effects(work) -> int:
+    """How many effects work() has, run to its end in a child."""
+    reading, writing = os.pipe()
+    try:
+        _child(work, lambda: os.write(writing, b"x"))
+        os.close(writing)
+        with os.fdopen(reading, "rb") as handle:
+            return len(handle.read())
+    except BaseException:
+        os.close(reading)
+        raise
 
 
 def every_kill(prepare, work):
@@ -59,3 +75,14 @@ def every_kill(prepare, work):
             return
         yield number, scene
         number += 1
+
+
+def some_kills(prepare, work, count, seed):
+    """As every_kill, for count of the effects, chosen at random with this seed (None: all of them)."""
+    whole = prepare()
+    total = count_effects(lambda: work(whole))
+    numbers = range(total) if count is None else sorted(random.Random(seed).sample(range(total), min(count, total)))
+    for number in numbers:
+        scene = prepare()
+        if kill_before(number, lambda scene=scene: work(scene)):
+            yield number, scene

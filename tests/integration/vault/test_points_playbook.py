@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Kestra community DR contributors
 # GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The modules as a playbook calls them: detached, waited for with progress, under ansible-playbook and ansible-runner."""
+"""The modules as a playbook calls them: detached, waited for with progress; by ansible-playbook and ansible-runner."""
 from __future__ import annotations
 
 import json
