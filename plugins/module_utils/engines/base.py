@@ -38,11 +38,8 @@ class Engine(Protocol):
     def restore(self, path: str, options: Any, progress: Any, component: dict | None = None) -> dict:
         """Restores into a new or empty database and compares: {verdict, counts, differences, …}."""
 
-    def swap(self, live: str, replacement: str, undo: str) -> dict:
-        """Puts replacement in the place of live, which becomes undo; all or nothing, repeatable."""
-
-    def revert(self, live: str, replacement: str, undo: str) -> dict:
-        """Takes a swap back; all or nothing, repeatable."""
+    def rename(self, pairs: list) -> None:
+        """Renames databases [(old, new)], all or none; refuses while they are in use, naming who uses them."""
 
     def drop(self, name: str) -> dict:
         """Removes a database of this collection's own making."""

@@ -4,10 +4,18 @@
 """A client program that runs while we do something else, with its standard error kept and its end certain."""
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import time
 
 from ...core import proc
+
+
+def first_error(exc) -> str:
+    """The first line a client program marks as an error, without its own name; the message of exc if there is none."""
+    found = re.search(r"^.*?(?:error|ERROR|FATAL): *(.+)$", exc.detail.get("stderr_tail", ""), re.MULTILINE)
+    return f"{os.path.basename(exc.detail['argv0'])} failed: {found.group(1).strip().rstrip('.')}." if found else exc.message
 
 
 class Child:

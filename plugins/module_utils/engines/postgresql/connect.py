@@ -19,6 +19,9 @@ from ...core.secrets import secret_file
 # How our own sessions are told from everybody else's.
 APPLICATION = "kestra_dr"
 
+# Seconds any question waits for a lock, so that none waits for ever for somebody's forgotten transaction.
+LOCK_TIMEOUT = 60
+
 # A peer that vanished is noticed after about 30 + 3 * 10 s instead of the two hours of the kernel's default.
 KEEPALIVES = {"keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3,
               "tcp_user_timeout": 60000}
@@ -98,7 +101,8 @@ def driver():
 def connect(login, database=None, *, application=APPLICATION, autocommit=True):
     """A psycopg connection to database (None: the maintenance database).
 
-    Session: UTC, empty search path (so definitions come out fully qualified), no statement or idle limits.
+    Session: UTC, empty search path (so definitions come out fully qualified), no statement or idle limits, waits for
+    locks no longer than LOCK_TIMEOUT.
     Raises ConnectError (reasons login_refused, database_missing, tls, not_ready, too_many_connections, unreachable).
     """
     psycopg = driver()
@@ -110,7 +114,7 @@ def connect(login, database=None, *, application=APPLICATION, autocommit=True):
         connection = psycopg.connect(autocommit=True, prepare_threshold=None, **parameters)
     except psycopg.OperationalError as exc:
         raise connect_error(login, name, str(exc)) from None
-    for setting, value in (("TimeZone", "UTC"), ("search_path", ""), ("statement_timeout", "0"), ("lock_timeout", "0"),
+    for setting, value in (("TimeZone", "UTC"), ("search_path", ""), ("statement_timeout", "0"), ("lock_timeout", f"{LOCK_TIMEOUT}s"),
                            ("idle_in_transaction_session_timeout", "0"), ("DateStyle", "ISO"),
                            ("IntervalStyle", "postgres"), ("extra_float_digits", "3"), ("row_security", "off")):
         connection.execute("SELECT pg_catalog.set_config(%s, %s, false)", (setting, value))
@@ -195,6 +199,10 @@ def query_error(exc, doing) -> ConnectError:
     """The ConnectError for a query that failed. exc: psycopg.Error. doing: what was attempted."""
     state = getattr(exc, "sqlstate", None)
     lost = state is None or state[:2] in ("08", "57")
+    if state == "55P03":
+        return ConnectError(f"A lock was not free in time while {doing}.", reason="lock_timeout",
+                            hint="Look in pg_locks who holds it (a migration, a forgotten transaction), then run again.",
+                            detail={"sqlstate": state})
     text = " ".join(str(exc).split()).rstrip(".") or type(exc).__name__
     return ConnectError(f"The database failed while {doing}: {text}.",
                         reason="connection_lost" if lost else "query_failed",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import os
+import re
 import shutil
 import signal
 import threading
@@ -19,7 +20,7 @@ from dataclasses import dataclass, field
 from ...core import clock, files
 from ...core.errors import IntegrityError, LockedError, RefusedError, StateError, ToolError
 from . import archive, audit, connect, inventory, pin, rows, versions
-from .child import Child
+from .child import Child, first_error
 
 FORMATS = ("directory", "custom", "tar", "plain")
 _OWNER = "owner.json"
@@ -75,7 +76,7 @@ def arguments(client, options, snapshot, excluded, target) -> list:
     """The command line of pg_dump. Pure. excluded: names quoted for pg_dump's patterns."""
     letter = {"directory": "d", "custom": "c", "tar": "t", "plain": "p"}[options.format]
     argv = [client.program("pg_dump"), f"--format={letter}", f"--file={target}", f"--snapshot={snapshot}",
-            "--no-password"]
+            "--no-password", f"--lock-wait-timeout={max(1, int(options.lock_timeout * 1000))}"]
     if options.format == "directory":
         argv.append(f"--jobs={options.workers()}")
     elif options.format == "plain":
@@ -102,13 +103,21 @@ def preflight(login, database, dest, options) -> Plan:
     if options.compression != "none" and options.format == "plain":
         raise RefusedError("The plain format is written uncompressed.", reason="compression_unsupported",
                            hint="Use compression none; the repository compresses.")
+    psycopg = connect.driver()
     with connect.connect(login, database) as connection:
-        number = connection.info.server_version
-        found = inventory.relations(connection, options.schemas)
-        inventory.require_privileges(found, inventory.role(connection)["name"])
-        excluded = pin.exact(options.exclude_table_data, found)
-        skipped = {item.oid for item in excluded}
-        estimated = inventory.estimated_bytes(connection, [item for item in found if item.oid not in skipped])
+        try:
+            connection.execute(f"SET lock_timeout = {max(1, int(options.lock_timeout * 1000))}")
+            number = connection.info.server_version
+            found = inventory.relations(connection, options.schemas)
+            inventory.require_privileges(found, inventory.role(connection)["name"])
+            excluded = pin.exact(options.exclude_table_data, found)
+            skipped = {item.oid for item in excluded}
+            # Asking for a size waits for a table that is being altered.
+            estimated = inventory.estimated_bytes(connection, [item for item in found if item.oid not in skipped])
+        except psycopg.errors.LockNotAvailable:
+            raise pin.blocked(connection, database, options.lock_timeout) from None
+        except psycopg.Error as exc:
+            raise connect.query_error(exc, f"looking at the database {database}") from None
     client = versions.pick(versions.find_clients(options.bin_dir), versions.of_server(number)[0])
     versions.compress_argument(client.major, options.format, options.compression, options.level)
     return Plan(client, database, ".".join(str(part) for part in versions.of_server(number)), estimated,
@@ -217,7 +226,7 @@ def _dump(login, plan, options, part, progress, redactor) -> dict:
             except ToolError as exc:
                 # A server that went away ends pg_dump and the pin; the pin's loss is what tells it.
                 held.settle()
-                raise _full(exc) from None
+                raise explain(exc) from None
         measured = held.finish()
     progress.phase("dumped", bytes=audit.total_bytes(target))
     listed, counted = _digest(place, options, progress)
@@ -236,12 +245,17 @@ def _dump(login, plan, options, part, progress, redactor) -> dict:
         "files": listed, "bytes": sum(item["size"] for item in listed)}
 
 
-def _full(exc):
-    """The ToolError of pg_dump, with the reason disk_full when that is what it met."""
-    if "No space left on device" in exc.detail.get("stderr_tail", ""):
-        return ToolError(exc.message, reason="disk_full", detail=exc.detail,
-                         hint="Free space on the file system of the dump, or use another directory, then run again.")
-    return exc
+def explain(exc) -> ToolError:
+    """The ToolError of pg_dump with reason and hint for what is known to happen."""
+    for pattern, reason, hint in (
+            ("No space left on device", "disk_full",
+             "Free space on the file system of the dump, or use another directory, then run again."),
+            # Whoever wants to alter a table waits for the pin; pg_dump and its workers must not queue up behind.
+            ("could not obtain lock on relation|due to (lock|statement) timeout", "lock_timeout",
+             "Something wanted to alter a table during the dump (a migration of Kestra). Let it finish, then run again.")):
+        if re.search(pattern, exc.detail.get("stderr_tail", "")):
+            return ToolError(first_error(exc), reason=reason, detail=exc.detail, hint=hint)
+    return ToolError(first_error(exc), reason=exc.reason, detail=exc.detail, hint=exc.hint)
 
 
 class _Watch:

@@ -47,13 +47,9 @@ class PostgreSQL:
         """See Engine. options: target.Options."""
         return restore.restore(self.login, path, options, progress, expected=component, redactor=self._redactor)
 
-    def swap(self, live, replacement, undo) -> dict:
+    def rename(self, pairs) -> None:
         """See Engine."""
-        return swap.swap(self.login, live, replacement, undo)
-
-    def revert(self, live, replacement, undo) -> dict:
-        """See Engine."""
-        return swap.revert(self.login, live, replacement, undo)
+        swap.rename(self.login, pairs)
 
     def drop(self, name) -> dict:
         """See Engine."""

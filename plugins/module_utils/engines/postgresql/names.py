@@ -44,6 +44,11 @@ def parse(text) -> tuple:
         rest = rest[1:]
 
 
+def beside_name(point) -> str:
+    """The database a recovery point is restored into before it may take the live one's place. point: its id."""
+    return "kestra_dr_" + point.lower().replace("-", "_")
+
+
 def is_ours(name) -> bool:
     """Whether a database of this name was made, or set aside, by this collection."""
     return _OURS.fullmatch(name) is not None

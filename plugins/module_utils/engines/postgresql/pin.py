@@ -118,20 +118,10 @@ class Pin:
         except self._psycopg.errors.UndefinedTable:
             return False
         except (self._psycopg.errors.LockNotAvailable, self._psycopg.errors.QueryCanceled):
-            raise self._blocked() from None
-        self._connection.execute("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0")
+            self._connection.execute("ROLLBACK")
+            raise blocked(self._connection, self._database, self._lock_timeout) from None
+        self._connection.execute("SET LOCAL statement_timeout = 0")
         return True
-
-    def _blocked(self) -> RefusedError:
-        self._connection.execute("ROLLBACK")
-        holders = [{"pid": pid, "user": user, "application": application, "table": table}
-                   for pid, user, application, table in self._connection.execute(_HOLDERS)]
-        by = "; ".join(f"{item['user']} (pid {item['pid']}, {item['application'] or 'no name'}) holds {item['table']}"
-                       for item in holders)
-        return RefusedError(f"A table of {self._database} is being altered, and was not free within "
-                            f"{self._lock_timeout:g} s" + (f": {by}." if by else "."), reason="lock_timeout",
-                            hint="Wait until that has ended (a migration of Kestra, maintenance), then run again.",
-                            detail={"holders": holders})
 
     def _export(self) -> None:
         row = self._connection.execute(
@@ -240,6 +230,18 @@ class Pin:
             connection.cancel()
             self._measuring.join(10)
         connection.close()
+
+
+def blocked(connection, database, seconds) -> RefusedError:
+    """The error for a table that stayed locked, naming who holds it. connection: outside of a failed transaction."""
+    holders = [{"pid": pid, "user": user, "application": application, "table": table}
+               for pid, user, application, table in connection.execute(_HOLDERS)]
+    by = "; ".join(f"{item['user']} (pid {item['pid']}, {item['application'] or 'no name'}) holds {item['table']}"
+                   for item in holders)
+    return RefusedError(f"A table of {database} is being altered, and was not free within {seconds:g} s"
+                        + (f": {by}." if by else "."), reason="lock_timeout",
+                        hint="Wait until that has ended (a migration of Kestra, maintenance), then run again.",
+                        detail={"holders": holders})
 
 
 def exact(tables, relations) -> list:

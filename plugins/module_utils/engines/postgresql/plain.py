@@ -32,7 +32,7 @@ _OPTIONAL = (
     ("privileges", re.compile(rb"(?:GRANT|REVOKE|ALTER DEFAULT PRIVILEGES) .*;\n")),
     ("transaction_timeout", re.compile(rb"SET transaction_timeout = 0;\n")),
 )
-_COPY = re.compile(rb"COPY (.+?) (?:\(.*\) )?FROM stdin;\n", re.DOTALL)
+_COPY = re.compile(rb"COPY (.+?) +(?:\(.*\) )?FROM stdin;\n", re.DOTALL)
 
 
 class Lexer:

@@ -14,6 +14,8 @@ from ...core.manifest import compare_counts
 from . import audit, connect, definitions, inventory, source, swap, target
 from .work import Run
 
+Options = target.Options
+
 
 def restore(login, source_path, options, progress, *, expected=None, redactor=None) -> dict:
     """Restores a dump and compares. Returns {database, verdict, counts, differences, warnings, timezone, split_tables,

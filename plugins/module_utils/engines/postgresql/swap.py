@@ -18,23 +18,6 @@ def existing(connection) -> dict:
     return dict(connection.execute("SELECT datname, oid::pg_catalog.int8 FROM pg_catalog.pg_database").fetchall())
 
 
-def position(found, live, replacement, undo) -> str:
-    """Where a swap stands, from the databases that exist. Pure. found: container of names.
-
-    before: replacement is there (live may be missing: then it only takes the name). done: live and undo are there.
-    Raises StateError for anything else.
-    """
-    if replacement in found and undo not in found:
-        return "before"
-    if replacement not in found and live in found:
-        return "done"
-    raise StateError(
-        f"The databases are not as a swap of {live} and {replacement} leaves them: "
-        + ", ".join(f"{name} {'exists' if name in found else 'is missing'}" for name in (live, replacement, undo)) + ".",
-        reason="swap_state", hint="Look at the server's databases before anything else is done.",
-        detail={name: name in found for name in (live, replacement, undo)})
-
-
 def require_free(connection, databases, *, terminate_idle_of=None, terminate_ours=False) -> None:
     """Raises RefusedError while any session is on these databases, naming it.
 
@@ -90,37 +73,9 @@ def rename(login, renames, *, terminate_idle_of=None) -> None:
                                hint="Stop what connects to it again and again, then run again.") from None
         except psycopg.errors.DuplicateDatabase as exc:
             raise StateError(f"A database of that name exists already: {exc.diag.message_primary}.",
-                             reason="swap_state", hint="Look at the server's databases first.") from None
+                             reason="database_exists", hint="Look at the server's databases first.") from None
         except psycopg.Error as exc:
             raise connect.query_error(exc, "renaming databases") from None
-
-
-def swap(login, live, replacement, undo, *, terminate_idle_of=None) -> dict:
-    """Puts replacement in the place of live, which becomes undo. A live one that does not exist is no obstacle.
-
-    Called again after it was done it does nothing. Returns {changed, live_oid, undo_oid, undo}.
-    """
-    with connect.connect(login, application="kestra_dr swap") as connection:
-        found = existing(connection)
-    where = position(found, live, replacement, undo)
-    if where == "before":
-        rename(login, ([(live, undo)] if live in found else []) + [(replacement, live)],
-               terminate_idle_of=terminate_idle_of)
-        with connect.connect(login, application="kestra_dr swap") as connection:
-            found = existing(connection)
-    return {"changed": where == "before", "live_oid": found[live], "undo_oid": found.get(undo),
-            "undo": undo if undo in found else None}
-
-
-def revert(login, live, replacement, undo, *, terminate_idle_of=None) -> dict:
-    """Takes a swap back: live becomes replacement again, undo becomes live. Returns {changed}."""
-    with connect.connect(login, application="kestra_dr swap") as connection:
-        found = existing(connection)
-    if position(found, live, replacement, undo) == "before":
-        return {"changed": False}
-    rename(login, [(live, replacement)] + ([(undo, live)] if undo in found else []),
-           terminate_idle_of=terminate_idle_of)
-    return {"changed": True}
 
 
 def drop(login, name, *, only_look=False) -> dict:

@@ -9,7 +9,7 @@ import re
 
 from ...core.errors import ToolError
 from . import archive, connect, decode, names, plain, split
-from .child import Child
+from .child import Child, first_error
 from .watchdog import Watchdog
 
 # pg_restore 17 and newer set it without asking for the server's version; older servers do not know it.
@@ -157,5 +157,5 @@ def explain(exc) -> ToolError:
             (r"(server closed the connection|terminating connection|connection to server)", "connection_lost",
              "The server went away during the restore; the half-made database is swept by the next attempt.")):
         if re.search(pattern, text):
-            return ToolError(exc.message, reason=reason, hint=hint, detail=exc.detail)
-    return exc
+            return ToolError(first_error(exc), reason=reason, hint=hint, detail=exc.detail)
+    return ToolError(first_error(exc), reason=exc.reason, hint=exc.hint, detail=exc.detail)
