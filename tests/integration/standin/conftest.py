@@ -42,9 +42,10 @@ def free_port():
 def binaries():
     """The directory with initdb and postgres of the newest server there is, or None."""
     found = shutil.which("initdb")
-    candidates = [Path(found).parent] if found else []
-    candidates += sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: -float(path.parent.name))
-    return next((path for path in candidates if (path / "postgres").exists() and (path / "initdb").exists()), None)
+    candidates = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: -float(path.parent.name))
+    candidates += [Path(found).resolve().parent] if found else []
+    needed = ("postgres", "initdb", "pg_ctl", "pg_dump", "pg_restore")
+    return next((path for path in candidates if all((path / name).exists() for name in needed)), None)
 
 
 class Postgres:

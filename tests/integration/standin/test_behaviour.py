@@ -124,6 +124,31 @@ def test_work_in_flight_is_resumed_after_kill(standin, waiting):
     assert standin.get("namespaces/company.team/kv/slept", "second")["type"] == "STRING"
 
 
+def test_work_in_flight_runs_again_on_a_restored_copy(standin, postgres, waiting):
+    """The positive control of every test that fences a restored instance: copied while it runs, it goes on."""
+    standin.start("first")
+    standin.flow(SLEEP, "first")
+    standin.flow(every("tick", "PT1S"), "first")
+    found = standin.execute("company.team", "sleeper", {"duration": "PT2S"}, wait=False, name="first")
+    uuid = standin.get("configs", "first")["uuid"]
+    waiting(lambda: standin.rows("SELECT key FROM worker_job_running WHERE value #>> '{task,id}' = 'wait'"), 5)
+    dump = str(postgres.directory / "copy.dump")
+    address = ["--host", str(postgres.directory), "--port", str(postgres.port), "--username", "postgres"]
+    postgres.run("pg_dump", *address, "--format=custom", "--file", dump, standin.database)
+    standin.end("first", signal.SIGKILL)
+    with postgres.admin() as connection:
+        connection.execute("DROP DATABASE %s WITH (FORCE)" % standin.database)
+        connection.execute("CREATE DATABASE %s OWNER kestra" % standin.database)
+    postgres.run("pg_restore", *address, "--no-owner", "--role=kestra", "--exit-on-error",
+                 "--dbname", standin.database, dump)
+    before = len(scheduled(standin, "tick"))
+    assert standin.states("id = '%s'" % found["id"]) == {"RUNNING": 1}
+    standin.start("second")
+    waiting(lambda: standin.states("id = '%s'" % found["id"]) == {"SUCCESS": 1}, 25, lambda: standin.log("second"))
+    waiting(lambda: len(scheduled(standin, "tick")) > before, 10)
+    assert standin.get("configs", "second")["uuid"] == uuid
+
+
 def test_a_paused_execution_is_resumed_by_another_server(standin, waiting):
     standin.start("first")
     standin.flow(HELLO.replace("id: hello", "id: pauses").replace(
