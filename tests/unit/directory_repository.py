@@ -9,6 +9,7 @@ import json
 import os
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.core import clock
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import StateError
@@ -21,6 +22,7 @@ class DirectoryRepository:
     def __init__(self, path):
         self.path = Path(path)
         self.path.mkdir(exist_ok=True)
+        self.repository = SimpleNamespace(fingerprint=lambda: {"repository": str(path)})
 
     def add(self, base_dir, name, tags, time):
         identity = hashlib.sha256(f"{name}{tags}{time}{len(os.listdir(self.path))}".encode()).hexdigest()
