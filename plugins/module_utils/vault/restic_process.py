@@ -136,6 +136,7 @@ class Stream(io.RawIOBase):
         self._process = process
         self._failed = failed
         self._ended = False
+        self._stopped = False
 
     def readable(self) -> bool:
         return True
@@ -172,8 +173,9 @@ class Stream(io.RawIOBase):
         self.close()
 
     def close(self) -> None:
-        if self.closed:
+        if self._stopped:
             return
+        self._stopped = True
         try:
             # A reader of tar stops at the end mark; what follows is padding.
             deadline = time.monotonic() + _GRACE

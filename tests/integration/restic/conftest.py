@@ -34,7 +34,9 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kest
 
 def mirror():
     """The address of the Debian mirror of this machine's apt, or None."""
-    listed = subprocess.run(["apt-get", "indextargets", "--format", "$(SITE) $(COMPONENT)"], capture_output=True, text=True)
+    listed = subprocess.run(
+        ["apt-get", "indextargets", "--format", "$(SITE) $(COMPONENT)"], capture_output=True, text=True, check=False
+    )
     for line in listed.stdout.splitlines():
         site, _blank, component = line.partition(" ")
         if component == "main" and "debian" in site and "security" not in site:
@@ -65,9 +67,13 @@ def fetched(package, suite):
             'Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false"')))
         env = dict(os.environ, APT_CONFIG=str(work / "apt.conf"), LC_ALL="C")
         for command in (["update"], ["download", package]):
-            done = subprocess.run(["apt-get", "-q"] + command, env=env, cwd=work, capture_output=True, text=True)
+            done = subprocess.run(
+                ["apt-get", "-q"] + command, env=env, cwd=work, capture_output=True, text=True, check=False
+            )
             if done.returncode != 0:
-                raise LookupError(f"{package} of Debian {suite}: apt-get {command[0]} failed: {done.stderr.strip()[-200:]}")
+                raise LookupError(
+                    f"{package} of Debian {suite}: apt-get {command[0]} failed: {done.stderr.strip()[-200:]}"
+                )
         subprocess.run(["dpkg-deb", "-x", str(next(work.glob("*.deb"))), str(work / "root")], check=True)
         os.rename(work / "root", root)
         return root
@@ -81,7 +87,7 @@ def program(package, suite, path):
         found = fetched(package, suite) / path
     except LookupError as exc:
         pytest.skip(str(exc))
-    done = subprocess.run([found, "version"], capture_output=True, text=True)
+    done = subprocess.run([found, "version"], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         pytest.skip(f"{package} of Debian {suite} does not run here: {done.stderr.strip()[:200]}")
     return str(found)
@@ -97,7 +103,7 @@ def installed():
 
 
 def version_of(binary):
-    return output.parse_version(subprocess.run([binary, "version"], capture_output=True, text=True).stdout)
+    return output.parse_version(subprocess.run([binary, "version"], capture_output=True, text=True, check=False).stdout)
 
 
 @pytest.fixture(scope="session", params=["installed", "bookworm", "trixie", "sid"])
@@ -135,7 +141,9 @@ def password_file(tmp_path):
 def make(tmp_path, password_file):
     """make(binary, **options) is a Restic; its repository is a directory unless a location is given."""
     def build(binary, location=None, **options):
-        options = dict({"password_file": password_file, "cache_dir": str(tmp_path / "cache"), "lock_wait": 0.0}, **options)
+        options = dict(
+            {"password_file": password_file, "cache_dir": str(tmp_path / "cache"), "lock_wait": 0.0}, **options
+        )
         return Restic(Repository(location or str(tmp_path / "repository"), binary=str(binary), **options))
     return build
 
@@ -162,8 +170,8 @@ def build_storage(root):
     chance = random.Random(5)
     os.makedirs(base + b"/ns/empty/deeper")
     os.makedirs(base + b"/ns/with space [1]*?")
-    for name in (b"plain.ion", b"plain.ion.metadata", b"with space", b"nl\nname", b"bad\xff\xfename", "äß€".encode(),
-                 b"-rf", b"*", b"[x]", b"back\\slash", b"%41", b"trailing "):
+    for name in (b"plain.ion", b"plain.ion.metadata", b"with space", b"nl\nname", b"bad\xff\xfename",
+                 "äß€".encode(), b"-rf", b"*", b"[x]", b"back\\slash", b"%41", b"trailing "):
         for directory in (b"/ns/", b"/ns/with space [1]*?/"):
             with open(base + directory + name, "wb") as handle:
                 handle.write(chance.randbytes(chance.choice((0, 1, 100, 70_000))))
@@ -207,7 +215,9 @@ class Kept:
         self.restic = Restic(Repository(str(directory / "repository"), password_file=str(password), binary=binary,
                                         cache_dir=str(directory / "cache"), lock_wait=0.0))
         self.restic.init()
-        self.done = self.restic.backup(["storage"], base_dir=str(self.storage.parent), tags=TAGS, host="kestra-dr-kestra")
+        self.done = self.restic.backup(
+            ["storage"], base_dir=str(self.storage.parent), tags=TAGS, host="kestra-dr-kestra"
+        )
         self.snapshot = self.done["snapshot"]
 
 
@@ -237,8 +247,15 @@ def start_module(name, params, check_mode=False, **popen):
     """A running module."""
     arguments = {"ANSIBLE_MODULE_ARGS": dict(params, _ansible_check_mode=check_mode, _ansible_diff=True)}
     env = dict(os.environ, PYTHONPATH=os.pathsep.join(path for path in sys.path if path))
-    process = subprocess.Popen([sys.executable, "-m", f"{PACKAGE}.plugins.modules.{name}"], stdin=subprocess.PIPE, env=env,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **popen)
+    process = subprocess.Popen(
+        [sys.executable, "-m", f"{PACKAGE}.plugins.modules.{name}"],
+        stdin=subprocess.PIPE,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **popen,
+    )
     process.stdin.write(json.dumps(arguments))
     process.stdin.close()
     process.stdin = None
@@ -308,7 +325,11 @@ def tmpfs(tmp_path):
     def mount(size, name="small"):
         path = tmp_path / name
         path.mkdir()
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "kestra-dr-test", str(path)], capture_output=True)
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={size}", "kestra-dr-test", str(path)],
+            capture_output=True,
+            check=False,
+        )
         if done.returncode != 0:
             pytest.skip("a small file system cannot be mounted here: " + done.stderr.decode().strip())
         mounted.append(path)

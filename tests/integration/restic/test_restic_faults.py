@@ -71,7 +71,7 @@ def test_a_wrong_password_is_not_a_missing_repository(restic, make, tmp_path):
     wrong.write_text("something else")
     wrong.chmod(0o600)
     other = make(restic.repository.binary, password_file=str(wrong))
-    for call in (other.exists, other.config, other.snapshots, lambda: other.check(), lambda: list(other.ls("deadbeef")),
+    for call in (other.exists, other.config, other.snapshots, other.check, lambda: list(other.ls("deadbeef")),
                  lambda: other.backup([str(tmp_path / "wrong")])):
         error = caught(call)
         assert isinstance(error, ConnectError) and error.reason == "repository_wrong_password"
@@ -99,8 +99,8 @@ def test_a_password_by_command(restic, make, password_file):
 
 
 def test_settings_of_the_caller_do_not_leak_in(restic, monkeypatch):
-    for name, value in (("RESTIC_PASSWORD", "wrong"), ("RESTIC_PASSWORD_COMMAND", "false"), ("RESTIC_HOST", "elsewhere"),
-                        ("RESTIC_REPOSITORY_FILE", "/nonexistent")):
+    for name, value in (("RESTIC_PASSWORD", "wrong"), ("RESTIC_PASSWORD_COMMAND", "false"),
+                        ("RESTIC_HOST", "elsewhere"), ("RESTIC_REPOSITORY_FILE", "/nonexistent")):
         monkeypatch.setenv(name, value)
     assert restic.exists()
 
@@ -192,7 +192,9 @@ def unprivileged(make, binary):
     program = place / "restic-as-nobody"
     program.write_text(f'#!/bin/sh\nexec setpriv --reuid 65534 --regid 65534 --clear-groups {place}/restic "$@"\n')
     program.chmod(0o755)
-    restic = make(program, str(place / "repository"), password_file=str(place / "password"), cache_dir=str(place / "cache"))
+    restic = make(
+        program, str(place / "repository"), password_file=str(place / "password"), cache_dir=str(place / "cache")
+    )
     restic.init()
     yield place, restic
     shutil.rmtree(place)
@@ -248,7 +250,7 @@ def slow_backup(module, restic, storage, **params):
 
 
 def children(pid):
-    done = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True)
+    done = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
     return [int(word) for word in done.stdout.split()]
 
 
@@ -293,13 +295,29 @@ def test_a_stale_lock_is_removed(restic, tmp_path, module, wait_for):
 
 
 def test_the_lock_of_another_host_is_not_stale_because_its_process_is_not_here(restic, storage, tmp_path, wait_for):
-    if os.geteuid() != 0 or subprocess.run(["unshare", "--uts", "true"], capture_output=True).returncode != 0:
+    tried = subprocess.run(["unshare", "--uts", "true"], capture_output=True, check=False)
+    if os.geteuid() != 0 or tried.returncode != 0:
         pytest.skip("needs the right to give a process another host name")
     heavy(tmp_path / "more")
     env = {**os.environ, **{name: value for name, value in restic.repository.env().items() if value is not None}}
     process = subprocess.Popen(
-        ["unshare", "--uts", "sh", "-c", 'hostname elsewhere; exec "$@"', "sh", restic.repository.binary, "backup",
-         "--limit-upload", str(SLOW), str(tmp_path / "more")], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        [
+            "unshare",
+            "--uts",
+            "sh",
+            "-c",
+            'hostname elsewhere; exec "$@"',
+            "sh",
+            restic.repository.binary,
+            "backup",
+            "--limit-upload",
+            str(SLOW),
+            str(tmp_path / "more"),
+        ],
+        env=env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     lock = wait_for(restic.locks)[0]
     process.kill()
     process.wait()
@@ -346,8 +364,11 @@ def test_damage_anywhere_is_never_a_good_restore(one_restic, storage, tmp_path):
     local.take(storage, tmp_path / "list.gz", digests=True)
     done = backup(one_restic, storage)
     chance = random.Random(13)
-    packs = sorted(os.path.join(directory, name)
-                   for directory, _names, files in os.walk(os.path.join(one_restic.repository.location, "data")) for name in files)
+    packs = sorted(
+        os.path.join(directory, name)
+        for directory, _names, files in os.walk(os.path.join(one_restic.repository.location, "data"))
+        for name in files
+    )
     refused = 0
     for number in range(60 if FULL else 6):
         pack = packs[number % len(packs)]
@@ -398,7 +419,7 @@ def test_a_killed_backup_is_repeated_whole(restic, tmp_path, module, wait_for):
     storage = heavy(tmp_path)
     params = {"tags": ["point=x"], "job_dir": str(tmp_path / "job")}
     process = slow_backup(module, restic, storage, **params)
-    worker = wait_for(lambda: restic.locks())[0]["pid"]
+    worker = wait_for(restic.locks)[0]["pid"]
     process.kill()
     process.communicate()
     wait_for(lambda: not os.path.exists(f"/proc/{worker}"), 5)  # restic dies with the module
@@ -454,5 +475,3 @@ def test_an_aborted_module_takes_restic_with_it_and_leaves_no_lock(restic, tmp_p
     out, _err = process.communicate(timeout=60)
     assert '"reason": "aborted"' in out
     assert not os.path.exists(f"/proc/{worker}") and restic.locks() == [] and restic.snapshots() == []
-
-

@@ -57,7 +57,12 @@ def test_backup_and_restore(one_restic, storage, tmp_path, module):
     local.take(storage, tmp_path / "list.gz", digests=True)
     what = dict(base_dir=str(storage.parent), paths=["storage"], tags=[f"point={POINT}"], host="kestra-dr-kestra")
     planned = module("restic_backup", options(one_restic, **what), check_mode=True)
-    assert planned["changed"] and planned["snapshot"] is None and planned["bytes_added"] > 0 and one_restic.snapshots() == []
+    assert (
+        planned["changed"]
+        and planned["snapshot"] is None
+        and planned["bytes_added"] > 0
+        and one_restic.snapshots() == []
+    )
     job = str(tmp_path / "job-backup")
     done = module("restic_backup", options(one_restic, job_dir=job, **what))
     assert done["changed"] and done["snapshot_paths"] == ["/storage"] and done["host"] == "kestra-dr-kestra"
@@ -69,7 +74,9 @@ def test_backup_and_restore(one_restic, storage, tmp_path, module):
     assert [item["id"] for item in found["snapshots"]] == [done["snapshot"]] and not found["changed"]
     assert found["snapshots"][0]["restore_size"]["bytes"] == done["bytes_total"]
 
-    where = dict(snapshot=done["snapshot"], path="/storage", target=str(tmp_path / "out"), list=str(tmp_path / "list.gz"))
+    where = dict(
+        snapshot=done["snapshot"], path="/storage", target=str(tmp_path / "out"), list=str(tmp_path / "list.gz")
+    )
     planned = module("restic_restore", options(one_restic, **where), check_mode=True)
     assert planned["changed"] and planned["bytes"] == done["bytes_total"] and not (tmp_path / "out").exists()
     restored = module("restic_restore", options(one_restic, **where))
@@ -82,10 +89,10 @@ def test_backup_and_restore(one_restic, storage, tmp_path, module):
 
 def test_backup_in_check_mode_before_there_is_a_repository(make, installed, storage, module):
     restic = make(installed)
-    what = dict(base_dir=str(storage.parent), paths=["storage"])
-    planned = module("restic_backup", options(restic, **what), check_mode=True)
+    where = str(storage.parent)
+    planned = module("restic_backup", options(restic, base_dir=where, paths=["storage"]), check_mode=True)
     assert planned["changed"] and planned["repository_exists"] is False
-    missing = module("restic_backup", options(restic, **dict(what, paths=["gone"])), check_mode=True)
+    missing = module("restic_backup", options(restic, base_dir=where, paths=["gone"]), check_mode=True)
     assert missing["failed"] and missing["reason"] == "source_missing"
 
 
@@ -119,7 +126,9 @@ def test_forget_refuses_what_is_sealed(one_restic, tmp_path, module):
     sealed_manifest(directory, named)
 
     def forget(check_mode=False, **what):
-        return module("restic_forget", options(one_restic, **dict({"vault": str(vault)}, **what)), check_mode=check_mode)
+        return module(
+            "restic_forget", options(one_restic, **dict({"vault": str(vault)}, **what)), check_mode=check_mode
+        )
 
     for snapshots in ([named], [tagged], [lost], [manifest], [stray, tagged]):
         refused = forget(snapshots=snapshots)
@@ -188,12 +197,14 @@ def forms(secret):
 
 
 def test_no_secret_is_shown_anywhere(make, binary, rest_server, storage, tmp_path, module, watch, password_file):
-    """All modules over a REST server with a password in its URL; command lines are sampled, results and files searched."""
+    """All modules over a REST server with a password in its URL: command lines sampled, results and files searched."""
     restic = make(binary, rest_server)
     with open(password_file, encoding="utf-8") as handle:
         repository_password = handle.read()
     secrets = forms(URL_PASSWORD) + forms(repository_password) + forms("qu'ote \"and\" %41")
-    common = options(restic, lock_wait=5, repository_environment={"SOME_TOKEN": "qu'ote \"and\" %41", "GOMAXPROCS": "2"})
+    common = options(
+        restic, lock_wait=5, repository_environment={"SOME_TOKEN": "qu'ote \"and\" %41", "GOMAXPROCS": "2"}
+    )
     results = []
     with watch() as watching:
         def run(name, **params):
@@ -201,7 +212,9 @@ def test_no_secret_is_shown_anywhere(make, binary, rest_server, storage, tmp_pat
             return results[-1]
 
         run("restic_repository")
-        done = run("restic_backup", base_dir=str(storage.parent), paths=["storage"], job_dir=str(tmp_path / "jobs" / "1"))
+        done = run(
+            "restic_backup", base_dir=str(storage.parent), paths=["storage"], job_dir=str(tmp_path / "jobs" / "1")
+        )
         run("restic_snapshot_info")
         run("restic_check", job_dir=str(tmp_path / "jobs" / "2"))
         run("restic_restore", snapshot=done["snapshot"], path="/storage", target=str(tmp_path / "out"),
@@ -233,7 +246,9 @@ def test_everything_works_over_a_rest_server(make, binary, rest_server, storage,
     restic.init()
     local.take(storage, tmp_path / "list.gz", digests=True)
     done = restic.backup(["storage"], base_dir=str(storage.parent))
-    found = restic_restore.restore_path(restic, done["snapshot"], "/storage", tmp_path / "out", expect=tmp_path / "list.gz")
+    found = restic_restore.restore_path(
+        restic, done["snapshot"], "/storage", tmp_path / "out", expect=tmp_path / "list.gz"
+    )
     assert found["compared"]["verdict"] == "equal"
     restic.forget([done["snapshot"]], prune=True)
     restic.check(read_data=True)
@@ -249,12 +264,32 @@ def test_nothing_is_shown_by_ansible_at_its_loudest(make, one_restic, rest_serve
     arguments = {"repository": rest_server, "repository_password_file": one_restic.repository.password_file,
                  "repository_environment": {"SOME_TOKEN": "very secret token", "GOMAXPROCS": "2"}, "lock_wait": 2}
     (tmp_path / "args.json").write_text(json.dumps(arguments))
-    collections = next(path for path in sys.path if os.path.isdir(os.path.join(path, "ansible_collections/kestra_community/dr")))
+    collections = next(
+        path for path in sys.path if os.path.isdir(os.path.join(path, "ansible_collections/kestra_community/dr"))
+    )
     done = subprocess.run(
-        [ansible, "localhost", "-i", "localhost,", "-c", "local", "-e", f"ansible_python_interpreter={sys.executable}", "-vvv",
-         "-m", "kestra_community.dr.restic_repository", "-a", json.dumps(arguments)],
-        env=dict(os.environ, ANSIBLE_COLLECTIONS_PATH=collections, ANSIBLE_LOCALHOST_WARNING="false", HOME=str(tmp_path)),
-        capture_output=True, text=True)
+        [
+            ansible,
+            "localhost",
+            "-i",
+            "localhost,",
+            "-c",
+            "local",
+            "-e",
+            f"ansible_python_interpreter={sys.executable}",
+            "-vvv",
+            "-m",
+            "kestra_community.dr.restic_repository",
+            "-a",
+            json.dumps(arguments),
+        ],
+        env=dict(
+            os.environ, ANSIBLE_COLLECTIONS_PATH=collections, ANSIBLE_LOCALHOST_WARNING="false", HOME=str(tmp_path)
+        ),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     for secret in forms(URL_PASSWORD) + ["very secret token"]:
         assert secret not in done.stdout + done.stderr

@@ -129,7 +129,8 @@ def test_a_missing_snapshot_or_path_is_an_error_everywhere(kept, tmp_path):
     for call in (lambda: list(restic.ls("deadbeef")), lambda: restic.stats("deadbeef"),
                  lambda: restic.restore("deadbeef", target)):
         assert reason(call) == "snapshot_missing"
-    for call in (lambda: list(restic.ls(kept.snapshot, "/nope")), lambda: restic.dump_tar(kept.snapshot, "/nope").read(),
+    for call in (lambda: list(restic.ls(kept.snapshot, "/nope")),
+                 lambda: restic.dump_tar(kept.snapshot, "/nope").read(),
                  lambda: restore(kept, target, "/storage/nope")):
         assert reason(call) == "path_missing"
     assert not target.exists()
@@ -180,7 +181,10 @@ def test_files_named_by_a_list(restic, storage, tmp_path):
     names.write_bytes(b"storage/ns/*\nstorage/ns/with space\n")
     assert restic.backup(files_from=str(names), base_dir=str(storage.parent))["files_total"] == 2
     names.write_bytes(b"storage/ns/plain*\n")
-    assert restic.backup(files_from=str(names), files_from_format="pattern", base_dir=str(storage.parent))["files_total"] == 2
+    assert (
+        restic.backup(files_from=str(names), files_from_format="pattern", base_dir=str(storage.parent))["files_total"]
+        == 2
+    )
 
 
 def test_excludes_and_a_dry_run(restic, storage):
@@ -268,7 +272,9 @@ def test_progress_is_real(restic, tmp_path):
     done = backup(restic, source, on_progress=report)
     assert [pair for pair in seen if pair[1] == total and 0 < pair[0] < total], seen
     seen.clear()
-    restic_restore.restore_path(restic, done["snapshot"], "/storage", tmp_path / "out", verify=False, on_progress=report)
+    restic_restore.restore_path(
+        restic, done["snapshot"], "/storage", tmp_path / "out", verify=False, on_progress=report
+    )
     assert [pair for pair in seen if pair[1] == total and 0 < pair[0] < total], seen
     assert [pair[0] for pair in seen] == sorted(pair[0] for pair in seen)
 
@@ -284,7 +290,7 @@ def test_special_files_are_not_restored_half(one_restic, tmp_path):
 
 
 def test_drift_of_a_storage_at_work_is_tolerated_where_it_was_marked(one_restic, storage, tmp_path):
-    """Pinned: listed, copied while Kestra works, listed again; the restored copy equals the list but for what is marked."""
+    """Listed, copied while Kestra works, listed again: the restored copy equals the list but for what is marked."""
     local.take(storage, tmp_path / "pinned.gz")
     done = backup(one_restic, storage)
     (storage / "ns" / "plain.ion").write_bytes(b"rewritten after the copy")

@@ -29,8 +29,10 @@ def start(params, check_mode=False):
 
 def run(params, check_mode=False):
     """(result, peak memory in KiB) of the module."""
-    process = start({name: os.fspath(value) if hasattr(value, "__fspath__") else value for name, value in params.items()},
-                    check_mode)
+    process = start(
+        {name: os.fspath(value) if hasattr(value, "__fspath__") else value for name, value in params.items()},
+        check_mode,
+    )
     out = process.stdout.read()
     _pid, _status, usage = os.wait4(process.pid, 0)
     process.returncode = 0
@@ -76,7 +78,9 @@ def test_drift_and_proof(storage, tmp_path):
     run({"path": storage, "dest": tmp_path / "pinned.gz"})
     (storage / "ns" / "execution-000000" / "0000000.ion").unlink()
     (storage / "ns" / "new").write_bytes(b"")
-    after, _memory = run({"path": storage, "dest": tmp_path / "list.gz", "hash": True, "compare": tmp_path / "pinned.gz"})
+    after, _memory = run(
+        {"path": storage, "dest": tmp_path / "list.gz", "hash": True, "compare": tmp_path / "pinned.gz"}
+    )
     assert (after["drift"]["deleted"], after["drift"]["changed"], after["drift"]["added"]) == (1, 0, 1)
     proof, _memory = run({"path": storage, "hash": True, "expect": tmp_path / "list.gz"})
     assert proof["comparison"]["verdict"] == "equal" and proof["comparison"]["drifted"] == 2
@@ -108,7 +112,9 @@ def test_a_missing_storage_is_told(tmp_path):
 def test_a_full_disk_under_the_list_leaves_none(storage, tmp_path):
     small = tmp_path / "small"
     small.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "kestra-dr-test", str(small)], capture_output=True)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4k", "kestra-dr-test", str(small)], capture_output=True, check=False
+    )
     if done.returncode != 0:
         pytest.skip("a small file system cannot be mounted here: " + done.stderr.decode().strip())
     try:

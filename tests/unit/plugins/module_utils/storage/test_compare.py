@@ -106,7 +106,9 @@ def test_a_changed_owner_is_found_by_root(tree):
 def test_without_digests_changed_content_of_the_same_size_and_time_is_not_seen(tree):
     rewrite(tree)
     result = check(tree, digests=False)
-    assert result["verdict"] == "equal" and result["compared_digests"] == 0, "so such a result must say that it compared none"
+    assert (
+        result["verdict"] == "equal" and result["compared_digests"] == 0
+    ), "so such a result must say that it compared none"
 
 
 def test_an_empty_tree_against_an_empty_list(tmp_path):
@@ -145,7 +147,8 @@ def test_examples_are_bounded_and_counts_are_not():
 
 @pytest.mark.parametrize("later, kind", [
     (BASE, None), (None, "deleted"), (BASE._replace(size=4), "changed"), (BASE._replace(mtime_ns=1), "changed"),
-    (BASE._replace(ctime_ns=1), "changed"), (BASE._replace(mode=0o600), "changed"), (BASE._replace(type="d"), "changed"),
+    (BASE._replace(ctime_ns=1), "changed"), (BASE._replace(mode=0o600), "changed"),
+    (BASE._replace(type="d"), "changed"),
     (BASE._replace(sha256="cd" * 32), "changed"), (BASE._replace(sha256=None), None), (BASE._replace(uid=7), "changed"),
 ])
 def test_drift(later, kind):

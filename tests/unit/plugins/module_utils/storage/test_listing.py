@@ -14,7 +14,18 @@ from ansible_collections.kestra_community.dr.plugins.module_utils.core.files imp
 from ansible_collections.kestra_community.dr.plugins.module_utils.storage import listing
 from ansible_collections.kestra_community.dr.plugins.module_utils.storage.listing import Entry
 
-NAMES = [b"plain", b"with space", b"nl\nname", b"bad\xff\xfe", "äß€".encode(), b'quote"\\', b"a-b", b"a", b"a.metadata", b"\x01"]
+NAMES = [
+    b"plain",
+    b"with space",
+    b"nl\nname",
+    b"bad\xff\xfe",
+    "äß€".encode(),
+    b'quote"\\',
+    b"a-b",
+    b"a",
+    b"a.metadata",
+    b"\x01",
+]
 
 
 def entry(path, **changes):

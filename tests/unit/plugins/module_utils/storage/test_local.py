@@ -15,7 +15,18 @@ import pytest
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import ConfigError, RefusedError
 from ansible_collections.kestra_community.dr.plugins.module_utils.storage import listing, local
 
-NAMES = [b"plain", b"with space", b"nl\nname", b"bad\xff\xfe", "äß€".encode(), b"a-b", b"a", b"a.metadata", b"-rf", b"*"]
+NAMES = [
+    b"plain",
+    b"with space",
+    b"nl\nname",
+    b"bad\xff\xfe",
+    "äß€".encode(),
+    b"a-b",
+    b"a",
+    b"a.metadata",
+    b"-rf",
+    b"*",
+]
 
 
 @pytest.fixture
@@ -205,7 +216,9 @@ def test_a_file_that_grows_while_it_is_read_is_read_again(tree, monkeypatch):
 
     entry = next(item for item in local.walk(tree) if item.path == b"ns/plain")
     found = local.digest(tree, entry, grow)
-    assert found.size == 19 and found.sha256 == hashlib.sha256(b"plain" * 3 + b"more").hexdigest() and found.drift is None
+    assert (
+        found.size == 19 and found.sha256 == hashlib.sha256(b"plain" * 3 + b"more").hexdigest() and found.drift is None
+    )
 
 
 def test_a_file_that_never_rests_has_no_digest_and_is_marked(tree):

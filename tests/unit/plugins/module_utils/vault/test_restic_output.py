@@ -15,10 +15,10 @@ from ansible_collections.kestra_community.dr.plugins.module_utils.vault import r
 OLD, NEW = (0, 14, 0), (0, 18, 0)
 ID = "ab" * 32
 
-LOCKED = """unable to create lock in backend: repository is already locked exclusively by PID 12039 on vm by root (UID 0, GID 0)
-lock was created at 2026-11-23 00:21:28 (1.948379823s ago)
-storage ID 9a1f9a66
-the `unlock` command can be used to remove stale locks"""
+LOCKED = (
+    "unable to create lock in backend: repository is already locked exclusively by PID 12039 on vm by root "
+    "(UID 0, GID 0)\nlock was created at 2026-11-23 00:21:28 (1.948379823s ago)\nstorage ID 9a1f9a66\n"
+    "the `unlock` command can be used to remove stale locks")
 
 
 def as_json(code, message):
@@ -31,17 +31,48 @@ RECORDED = [
     (NEW, 12, as_json(12, "Fatal: wrong password or no key found"), "repository_wrong_password"),
     # 0.17.0 knew 10 and 11, but not yet 12
     ((0, 17, 0), 1, as_json(1, "Fatal: wrong password or no key found"), "repository_wrong_password"),
-    (OLD, 1, "Fatal: unable to open config file: stat /r/config: no such file or directory\n"
-             "Is there a repository at the following location?\n/r", "repository_missing"),
-    (NEW, 10, as_json(10, "Fatal: repository does not exist: unable to open config file: stat /r/config: no such file or "
-                          "directory\nIs there a repository at the following location?\n/r"), "repository_missing"),
-    (OLD, 1, "Fatal: unable to open config file: Stat: The specified key does not exist.\n"
-             "Is there a repository at the following location?", "repository_missing"),
-    (OLD, 1, "Fatal: unable to open config file: unexpected HTTP response (404): 404 Not Found\nIs there", "repository_missing"),
-    (OLD, 1, "Fatal: unable to open config file: Stat: Access Denied.\nIs there a repository at the following location?",
-     "repository_unreachable"),
-    (OLD, 1, "Fatal: unable to open config file: Head \"http://h:1/\": dial tcp 127.0.0.1:1: connect: connection refused",
-     "repository_unreachable"),
+    (
+        OLD,
+        1,
+        "Fatal: unable to open config file: stat /r/config: no such file or directory\n"
+        "Is there a repository at the following location?\n/r",
+        "repository_missing",
+    ),
+    (
+        NEW,
+        10,
+        as_json(
+            10,
+            "Fatal: repository does not exist: unable to open config file: stat /r/config: no such file or "
+            "directory\nIs there a repository at the following location?\n/r",
+        ),
+        "repository_missing",
+    ),
+    (
+        OLD,
+        1,
+        "Fatal: unable to open config file: Stat: The specified key does not exist.\n"
+        "Is there a repository at the following location?",
+        "repository_missing",
+    ),
+    (
+        OLD,
+        1,
+        "Fatal: unable to open config file: unexpected HTTP response (404): 404 Not Found\nIs there",
+        "repository_missing",
+    ),
+    (
+        OLD,
+        1,
+        "Fatal: unable to open config file: Stat: Access Denied.\nIs there a repository at the following location?",
+        "repository_unreachable",
+    ),
+    (
+        OLD,
+        1,
+        "Fatal: unable to open config file: Head \"http://h:1/\": dial tcp 127.0.0.1:1: connect: connection refused",
+        "repository_unreachable",
+    ),
     (OLD, 1, LOCKED, "repository_locked"),
     (NEW, 11, as_json(11, LOCKED), "repository_locked"),
     (OLD, 1, "Resolving password failed: Fatal: /pw does not exist", "repository_password_unavailable"),
@@ -50,14 +81,31 @@ RECORDED = [
     (OLD, 1, 'invalid id "deadbeef": no matching ID found for prefix "deadbeef"', "snapshot_missing"),
     (OLD, 2, 'cannot dump file: path "/nope" not found in snapshot', "path_missing"),
     (NEW, 1, 'Fatal: cannot dump file: path "/nope" not found in snapshot', "path_missing"),
-    (OLD, 1, "Pack ID does not match, want " + ID + ", got " + "cd" * 32 + "\nFatal: repository contains errors",
-     "repository_damaged"),
-    (OLD, 1, "ignoring error for /storage/big: ciphertext verification failed\nFatal: There were 2 errors",
-     "repository_damaged"),
-    (OLD, 1, "ignoring error for /s/big: StreamPack: open /r/data/64/64f0: no such file or directory\nFatal: There were 1 "
-             "errors", "repository_damaged"),
-    (NEW, 1, "ignoring error for /s/f1: ReadFull(<data/e399f2a510>): open /r/data/e3/e399: no such file or directory",
-     "repository_damaged"),
+    (
+        OLD,
+        1,
+        "Pack ID does not match, want " + ID + ", got " + "cd" * 32 + "\nFatal: repository contains errors",
+        "repository_damaged",
+    ),
+    (
+        OLD,
+        1,
+        "ignoring error for /storage/big: ciphertext verification failed\nFatal: There were 2 errors",
+        "repository_damaged",
+    ),
+    (
+        OLD,
+        1,
+        "ignoring error for /s/big: StreamPack: open /r/data/64/64f0: no such file or directory\nFatal: There were 1 "
+        "errors",
+        "repository_damaged",
+    ),
+    (
+        NEW,
+        1,
+        "ignoring error for /s/f1: ReadFull(<data/e399f2a510>): open /r/data/e3/e399: no such file or directory",
+        "repository_damaged",
+    ),
     (OLD, 1, "Fatal: unable to save snapshot: write /r/data/tmp: no space left on device", "disk_full"),
     (OLD, 130, "signal interrupt received, cleaning up", "interrupted"),
     (OLD, -9, "", "interrupted"),
@@ -80,7 +128,7 @@ def test_reason(version, code, stderr, reason):
 ])
 def test_failure_is_of_the_right_kind(code, stderr, kind):
     error = output.failure(code, stderr, where="/r", command=["restic", "x"], version=OLD)
-    assert type(error) is kind
+    assert isinstance(error, kind)
     assert error.detail["rc"] == code and error.detail["command"] == ["restic", "x"]
 
 
@@ -124,8 +172,8 @@ def test_progress(line, found):
     ('{"message_type":"error","error":{"Op":"lstat","Path":"s/b","Err":2},"during":"archival","item":"/s/b"}', True),
     ('{"message_type":"error","error":{"Op":"open","Path":"s/b","Err":13},"during":"archival","item":"/s/b"}', False),
     ('{"message_type":"error","error":{},"during":"archival","item":"s/c"}', False),
-    ('{"message_type":"error","error":{"message":"lstat s/b: no such file or directory"},"during":"archival","item":"b"}', True),
-    ('{"message_type":"error","error":{"message":"/s/b: open s/b: permission denied"},"during":"archival","item":"b"}', False),
+    ('{"message_type":"error","error":{"message":"lstat s/b: no such file or directory"},"item":"b"}', True),
+    ('{"message_type":"error","error":{"message":"/s/b: open s/b: permission denied"},"item":"b"}', False),
     ("nonexist does not exist, skipping", False),
 ])
 def test_source_errors(line, vanished):
@@ -141,7 +189,10 @@ def test_no_source_errors(line):
 
 
 def test_item_of_a_skipped_source_keeps_its_odd_name():
-    assert output.source_error("a does not exist, skipping does not exist, skipping")["item"] == "a does not exist, skipping"
+    assert (
+        output.source_error("a does not exist, skipping does not exist, skipping")["item"]
+        == "a does not exist, skipping"
+    )
 
 
 def test_times_are_exact():
@@ -176,12 +227,23 @@ def test_nodes():
     assert node == {"path": "/storage/f1", "type": "file", "size": 2, "mode": 0o640, "uid": 1234, "gid": 2345,
                     "mtime_ns": 1577836800123456789}
     assert output.node_of({"struct_type": "snapshot"}) is None
-    assert output.node_of({"message_type": "node", "path": "/a", "type": "dir", "mode": 0, "mtime": "2020-01-01T00:00:00Z"})
+    assert output.node_of(
+        {"message_type": "node", "path": "/a", "type": "dir", "mode": 0, "mtime": "2020-01-01T00:00:00Z"}
+    )
 
 
 def test_snapshots_have_the_same_keys_in_every_version():
-    old = output.snapshot_of({"id": ID, "time": "2026-11-23T00:20:12Z", "hostname": "h", "username": "root", "tree": "t",
-                              "paths": ["/a"], "short_id": "x"})
+    old = output.snapshot_of(
+        {
+            "id": ID,
+            "time": "2026-11-23T00:20:12Z",
+            "hostname": "h",
+            "username": "root",
+            "tree": "t",
+            "paths": ["/a"],
+            "short_id": "x",
+        }
+    )
     new = output.snapshot_of({"id": ID, "time": "2026-11-23T00:20:12Z", "tags": ["a"], "parent": "p", "paths": None,
                               "program_version": "restic 0.18.0", "summary": {"files_new": 1}})
     assert set(old) == set(new) and old["tags"] == [] and new["paths"] == [] and old["short_id"] == ID[:8]
