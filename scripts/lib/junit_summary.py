@@ -21,7 +21,7 @@ def main(name: str, path: str) -> int:
     skipped, unsampled = {}, {}  # reason: titles
     left = set()
     for case in ElementTree.parse(path).getroot().iter("testcase"):
-        title = "%s::%s" % (case.get("classname"), case.get("name"))
+        title = ("%s::%s" % (case.get("classname"), case.get("name"))).split("[")[0].strip(":")
         for prop in case.iter("property"):
             if prop.get("name") == "left_to_full":
                 left.add(prop.get("value"))
@@ -31,7 +31,10 @@ def main(name: str, path: str) -> int:
         if case.find("failure") is not None or case.find("error") is not None:
             failed.append(title)
         elif skip is not None:
-            reason = (skip.get("message") or "no reason given").strip().replace("\n", " ")
+            reason = skip.get("message") or "no reason given"
+            if reason == "collection skipped":  # a whole file: the reason is at the end of ('file', line, 'Skipped: reason')
+                reason = (skip.text or reason).split("Skipped: ", 1)[-1].rstrip("')\" \n")
+            reason = " ".join(reason.split())
             if reason.startswith(LEFT):
                 left.add(reason[len(LEFT):])
             elif "KESTRA_DR_TEST_FULL" in reason:
