@@ -32,7 +32,7 @@ def main(name: str, path: str) -> int:
             failed.append(title)
         elif skip is not None:
             reason = skip.get("message") or "no reason given"
-            if reason == "collection skipped":  # a whole file: the reason is at the end of ('file', line, 'Skipped: reason')
+            if reason == "collection skipped":  # a whole file; the text is ('file', line, 'Skipped: reason')
                 reason = (skip.text or reason).split("Skipped: ", 1)[-1].rstrip("')\" \n")
             reason = " ".join(reason.split())
             if reason.startswith(LEFT):
