@@ -193,8 +193,14 @@ dead_man:
   type: dict
   returned: success
 dead_man_fired:
-  description: What the dead-man did before this call, or null. After a backup this means that the recovery point cannot be trusted.
+  description: What the dead-man did before this call, or null.
   type: dict
+  returned: state=started
+disturbed:
+  description: >-
+    Why Kestra was not down from the stop until this call: the dead-man started it, or somebody else, or a reboot of its host. Null when it was
+    down. A recovery point that counted on a stopped Kestra cannot be trusted then.
+  type: str
   returned: state=started
 started:
   description: Whether this call started Kestra.

@@ -116,7 +116,7 @@ class Lifecycle:
             yield
             return
         if not self._check:
-            os.makedirs(self.directory, mode=0o700, exist_ok=True)
+            os.makedirs(self.directory, mode=0o755, exist_ok=True)
         fd = os.open(os.path.join(self.directory, dead_man.STATE_LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             end = time.monotonic() + _LOCK_WAIT
@@ -279,7 +279,7 @@ class Lifecycle:
     def _block(self, record, reason) -> bool:
         changed = False
         if self._held() is None:
-            dead_man.write(self.held_path, dead_man.held_text(record, reason, dead_man.utc_text(time.time())))
+            dead_man.hold(self.directory, record, reason)
             changed = True
         return self.manager.block(self.held_path) or changed
 
@@ -381,10 +381,12 @@ class Lifecycle:
             if self._check:
                 return self._result(bool(record) or (wanted and not status.running), status, record, started=start,
                                     health=None)
+            disturbed = self._disturbed(record, status, fired)
             if record is not None and wanted and not others_start:
-                patience = record.get("stop_patience", 0) if record.get("phase") == "stopping" else 0
+                stopping = record.get("phase") == "stopping"
                 # Keeps the dead-man from starting beside us; if we die on the way it still comes.
-                self._adopt(record, run).update(self._deadline(timeout + patience + 60))
+                self._adopt(record, run).update(self._deadline(timeout + 60 + (record.get("stop_patience", 0) if stopping else 0)))
+                record.update(phase="stopping" if stopping else "starting", disturbed=disturbed)
                 dead_man.save(self.directory, record)
         if start:
             start = self._start(record, timeout)
@@ -399,8 +401,19 @@ class Lifecycle:
             warnings.append(f"Kestra's health could not be asked ({health['error']}): its management port wants a login.")
         return self._result(bool(record) or start, self.manager.status(), None, started=start, health=health,
                             found=(record or {}).get("found"), previous=shown(record),
-                            dead_man_fired=fired or None, warnings=warnings,
+                            dead_man_fired=fired or None, disturbed=disturbed, warnings=warnings,
                             seconds=round(time.monotonic() - begun, 3))
+
+    @staticmethod
+    def _disturbed(record, status, fired):
+        """Why this run cannot count on a Kestra that was down from its stop until now, as a text, or None."""
+        if record is None or record.get("disturbed"):
+            return (record or {}).get("disturbed")
+        if fired.get("action") == "start":
+            return f"The dead-man started Kestra at {fired['at']}, because the deadline of this run had passed."
+        if record.get("phase") == "stopped" and status.active:
+            return "Kestra was started by somebody else (or by a reboot of its host) while this run held it down."
+        return None
 
     def _start(self, record, timeout) -> bool:
         """Starts Kestra, but not into a stop that is still under way. Returns whether it had to be started."""

@@ -130,11 +130,12 @@ def alive(directory: str) -> bool:
         return True
 
 
-def write(path: str, text: str) -> None:
-    """Replaces path durably in one step, mode 0600."""
+def write(path: str, text: str, mode: int = 0o600) -> None:
+    """Replaces path durably in one step."""
     part = path + ".part"
     fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(fd, "w", encoding="utf-8") as handle:
+        os.fchmod(fd, mode)
         handle.write(text)
         handle.flush()
         os.fsync(handle.fileno())
@@ -148,6 +149,11 @@ def sync_directory(directory: str) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def hold(directory: str, record: dict, reason: str) -> None:
+    """Writes HELD, readable by whoever wonders, also by a start command that is not root's."""
+    write(os.path.join(directory, HELD), held_text(record, reason, utc_text(time.time())), 0o644)
 
 
 def load(directory: str):
@@ -243,8 +249,7 @@ def look(directory: str):
     except ValueError:
         # Written by rename only, so this is damage. What it said is lost; a start could be the wrong thing.
         broken = {"instance": os.path.basename(directory), "run_id": None, "flow": None, "owner": None}
-        write(os.path.join(directory, HELD), held_text(broken, f"{RECORD} in this directory cannot be read.",
-                                                       utc_text(time.time())))
+        hold(directory, broken, f"{RECORD} in this directory cannot be read.")
         say(f"{RECORD} cannot be read; Kestra stays down, see {HELD}")
         return "end", None
     if record is None or settled(record):
@@ -258,7 +263,7 @@ def look(directory: str):
     if action == "hold":
         reason = record.get("reason") or f"The flow {record.get('flow')} did not end and did not say that a start is safe."
         if not os.path.lexists(os.path.join(directory, HELD)):
-            write(os.path.join(directory, HELD), held_text(record, reason, now))
+            hold(directory, record, reason)
         fired.update(outcome="held", detail=reason)
     elif action == "nothing":
         fired.update(outcome="nothing", detail="Kestra was not running when the run began; it was left so.")

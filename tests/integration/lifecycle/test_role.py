@@ -188,12 +188,12 @@ def test_check_mode_stops_nothing(group):
 
 def test_a_controller_killed_after_the_stop_gets_kestra_back_on_every_host(group):
     for host in group.hosts.values():
-        host["kestra_dr_max_downtime"] = 12
+        host["kestra_dr_max_downtime"] = 40
     process = group.start_play("preflight", "stop")
     until(lambda: not group.run() or process.poll() is not None, 120, "the stop")
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
-    until(lambda: group.run() == ALL, 60, "the start by the dead-men")
+    until(lambda: group.run() == ALL, 120, "the start by the dead-men")
     time.sleep(1)
     assert group.run() == ALL
     code, output = group.play("start")

@@ -140,11 +140,11 @@ def test_stop_and_start(host):
 
 
 def test_the_dead_man_is_killed_and_still_starts_kestra(host):
-    host.call("stopped", dead_man_seconds=8)
+    host.call("stopped", dead_man_seconds=20)
     host.sh(f"systemctl kill -s KILL {DEAD_MAN}")
     until(lambda: host.sh(f"systemctl show -p NRestarts --value {DEAD_MAN}") == "1", 10, "its restart")
     assert not host.active()
-    until(host.active, 20, "the start by the dead-man")
+    until(host.active, 60, "the start by the dead-man")
     until(lambda: host.record()["dead_man_fired"]["outcome"] == "started", 10)
     with pytest.raises(ModuleFailed) as caught:
         host.call("held", hold_reason="swap")
@@ -156,18 +156,19 @@ def test_the_dead_man_is_killed_and_still_starts_kestra(host):
 
 def test_the_dead_man_survives_a_reboot(host):
     host.kestra(enabled=False)  # so that systemd does not start it at boot
-    host.call("stopped", dead_man_seconds=25)
+    host.call("stopped", dead_man_seconds=40)
     host.reboot()
     assert not host.active() and host.ok(f"systemctl is-active --quiet {DEAD_MAN}")
-    until(host.active, 40, "the start by the dead-man after the reboot")
+    until(host.active, 80, "the start by the dead-man after the reboot")
     until(lambda: host.record()["dead_man_fired"]["outcome"] == "started", 10)
 
 
 def test_a_held_kestra_is_started_by_nobody_not_even_a_reboot(host):
-    host.call("stopped", dead_man_seconds=5)
+    host.call("stopped")
     result = host.call("held", hold_reason="swapped, not verified")
     assert result["changed"] and not host.call("held", hold_reason="swapped, not verified")["changed"]
     assert "ssert" in host.sh("systemctl start kestra 2>&1", check=False) and not host.active()
+    host.call("renewed", dead_man_seconds=2)
     until(lambda: "dead_man_fired" in host.record(), 20, "the deadline")
     assert host.record()["dead_man_fired"]["outcome"] == "held" and not host.active()
     host.reboot()
@@ -244,9 +245,9 @@ def test_the_command_manager_gets_the_persistent_dead_man_too(host):
     commands = {"start": "sh -c '/usr/bin/python3 /opt/kestra/server.py /run/toy.pid 8081 0 0 & sleep 0.5'",
                 "stop": "sh -c 'kill $(cat /run/toy.pid)'", "status": "sh -c 'kill -0 $(cat /run/toy.pid) || exit 3'"}
     host.sh(commands["start"].replace("&", ">/dev/null 2>&1 &"))
-    result = host.call("stopped", manager="command", commands=commands, dead_man_seconds=5)
+    result = host.call("stopped", manager="command", commands=commands, dead_man_seconds=15)
     assert result["dead_man"]["how"] == "unit" and not host.ok(commands["status"])
-    until(lambda: host.ok(commands["status"]), 20, "the start by the dead-man")
+    until(lambda: host.ok(commands["status"]), 60, "the start by the dead-man")
     until(lambda: not host.ok(f"systemctl is-active --quiet {DEAD_MAN}"), 20, "the end of the dead-man")
     assert host.call("started", manager="command", commands=commands)["dead_man_fired"]["outcome"] == "started"
     assert not host.ok(f"test -e /etc/systemd/system/{DEAD_MAN}") and host.ok(commands["status"])

@@ -366,7 +366,42 @@ def test_the_late_controller_learns_that_the_dead_man_was_there(host):
         assert caught.value.reason == "dead_man_fired"
     result = host.life.started(RUN, timeout=10)
     assert result["dead_man_fired"]["outcome"] == "started" and not result["started"]
-    assert record(host) is None
+    assert "dead-man" in result["disturbed"] and record(host) is None
+
+
+def test_a_start_by_somebody_else_is_told(host):
+    stop(host)
+    host.manager.up = True
+    result = host.life.started(RUN, timeout=10)
+    assert "somebody else" in result["disturbed"] and not result["started"]
+    stop(host)
+    assert host.life.started(RUN, timeout=10)["disturbed"] is None
+
+
+def test_a_rerun_of_our_own_start_is_nobody_elses(host, monkeypatch):
+    monkeypatch.setattr(lifecycle, "_POLL", 0.01)
+    stop(host)
+    with pytest.raises(StateError):
+        host.make(health=lambda: {"status": None, "error": "not yet"}).started(RUN, timeout=0.05)
+    assert host.manager.up
+    assert host.life.started(RUN, timeout=10)["disturbed"] is None
+
+
+def test_a_disturbance_is_still_told_by_the_rerun(host, monkeypatch):
+    monkeypatch.setattr(lifecycle, "_POLL", 0.01)
+    stop(host)
+    host.manager.up = True
+    with pytest.raises(StateError):
+        host.make(health=lambda: {"status": None, "error": "not yet"}).started(RUN, timeout=0.05)
+    assert "somebody else" in host.life.started(RUN, timeout=10)["disturbed"]
+
+
+def test_a_person_who_is_not_root_can_read_why(host):
+    stop(host)
+    host.life.held(RUN, "swapped, not verified")
+    assert os.stat(host.directory).st_mode & 0o777 == 0o755
+    assert os.stat(os.path.join(host.directory, "HELD")).st_mode & 0o777 == 0o644
+    assert os.stat(os.path.join(host.directory, dead_man.RECORD)).st_mode & 0o777 == 0o600
 
 
 def test_a_dead_man_that_fires_during_a_slow_stop_is_told(host):
