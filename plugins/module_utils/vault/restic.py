@@ -176,6 +176,18 @@ class Restic:
         """
         path = None if path == "/" else path
         arguments = ["ls", "--json", snapshot] + ([] if path is None else ["--recursive", "--", path])
+
+        def begun():
+            nodes = self._nodes(arguments, snapshot, path)
+            return next(nodes, None), nodes  # a lock is met before the first one
+
+        first, nodes = self._with_lock(begun)
+        with contextlib.closing(nodes):
+            if first is not None:
+                yield first
+                yield from nodes
+
+    def _nodes(self, arguments, snapshot, path):
         seen = found = False
         with self._process(arguments) as process:
             for line in process.lines():
@@ -341,10 +353,14 @@ class Restic:
     def dump_tar(self, snapshot: str, path: str = "/") -> Stream:
         """path of a snapshot as a tar stream: with Stream as source, tarfile.open(fileobj=source, mode="r|").
 
-        The names in it are the whole paths without the leading slash; an entry for path itself is not in it.
+        The names in it are the whole paths without the leading slash; an entry for path itself is not in it. Times are
+        rounded to seconds. What is wrong from the start (snapshot_missing, path_missing, a lock) is raised here.
         """
-        process = self._process(["dump", "--archive", "tar", "--", snapshot, path])
-        return Stream(process, lambda code, stderr: self._failure(code, process))
+        def begun():
+            process = self._process(["dump", "--quiet", "--archive", "tar", "--", snapshot, path])
+            return Stream(process, lambda code, stderr: self._failure(code, process))
+
+        return self._with_lock(begun)
 
     def check(self, read_data=False, subset=None, on_progress=None) -> dict:
         """Checks the repository's structure; with read_data all data, with subset ("1/7", "10%", "500M") a part of it.

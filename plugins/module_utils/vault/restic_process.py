@@ -127,8 +127,9 @@ class WrittenBytes:
 class Stream(io.RawIOBase):
     """stdout of a restic process as a readable file, for tarfile.open(fileobj=..., mode="r|").
 
-    failed(code, stderr) makes the exception for an exit code other than 0: it is raised by the read that reaches the
-    end, and by close(), so that a short stream is never taken for a whole one. Closed early, the process is stopped.
+    failed(code, stderr) makes the exception for an exit code other than 0: it is raised when the stream is made (its
+    first block is read at once), by the read that reaches the end, and by close(), so that a short stream is never taken
+    for a whole one. Closed early, the process is stopped.
     """
 
     def __init__(self, process: Process, failed):
@@ -137,6 +138,14 @@ class Stream(io.RawIOBase):
         self._failed = failed
         self._ended = False
         self._stopped = False
+        try:
+            self._ahead = process.read(_BLOCK)
+            if not self._ahead:
+                self._end()
+        except BaseException:
+            self._stopped = True
+            process.stop()
+            raise
 
     def readable(self) -> bool:
         return True
@@ -148,7 +157,8 @@ class Stream(io.RawIOBase):
             return b"".join(iter(lambda: self.read(_BLOCK), b""))
         wanted, blocks = size, []
         while wanted:  # tarfile takes a short read for the end
-            block = self._process.read(wanted)
+            block, self._ahead = self._ahead[:wanted], self._ahead[wanted:]
+            block = block or self._process.read(wanted)
             if not block:
                 self._end()
                 break

@@ -129,6 +129,18 @@ def rclone():
     return shutil.which("rclone") or program("rclone", "bookworm", "usr/bin/rclone")
 
 
+@pytest.fixture(scope="session")
+def sftp_server():
+    """The SFTP server of OpenSSH."""
+    path = "usr/lib/openssh/sftp-server"
+    if os.path.exists("/" + path):
+        return "/" + path
+    try:
+        return str(fetched("openssh-sftp-server", "bookworm") / path)
+    except LookupError as exc:
+        pytest.skip(str(exc))
+
+
 @pytest.fixture
 def password_file(tmp_path):
     path = tmp_path / "password"

@@ -283,6 +283,33 @@ def test_a_living_lock_is_respected_and_waited_for(restic, tmp_path, module, wai
     assert '"failed": true' not in out and len(restic.snapshots()) == 1
 
 
+def test_readers_wait_for_an_exclusive_lock_too(restic, storage, tmp_path, module, wait_for):
+    done = backup(restic, storage)
+    process = module.start("restic_check", {
+        "repository": restic.repository.location, "repository_password_file": restic.repository.password_file,
+        "restic_binary": restic.repository.binary, "cache_dir": restic.repository.cache_dir, "read_data": True,
+        "limit_download": 200})
+    wait_for(lambda: os.listdir(os.path.join(restic.repository.location, "locks")))
+    worker = children(process.pid)[0]
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        assert [(lock["pid"], lock["exclusive"]) for lock in restic.locks()] == [(worker, True)]
+        readers = [lambda: restic.dump_tar(done["snapshot"]),
+                   lambda: restic.restore(done["snapshot"], tmp_path / "out")]
+        if restic.version() >= (0, 17):  # older ones list without a lock
+            readers.append(lambda: list(restic.ls(done["snapshot"])))
+        for call in readers:
+            assert caught(call).reason == "repository_locked"
+        restic.repository.lock_wait = 300.0
+        threading.Timer(2.0, os.kill, (worker, signal.SIGKILL)).start()
+        with restic.dump_tar(done["snapshot"]) as source:
+            assert source.read(512), "and it goes on once the other is gone"
+    finally:
+        process.kill()
+        process.communicate()
+    assert restic.locks() == []
+
+
 def test_a_stale_lock_is_removed(restic, tmp_path, module, wait_for):
     storage = heavy(tmp_path)
     process = slow_backup(module, restic, storage)

@@ -294,3 +294,35 @@ def test_nothing_is_shown_by_ansible_at_its_loudest(make, one_restic, rest_serve
     for secret in forms(URL_PASSWORD) + ["very secret token"]:
         assert secret not in done.stdout + done.stderr
     assert '"exists": true' in done.stdout
+
+
+# SFTP: restic's own backend and the server of OpenSSH, with an ssh that stays on this machine.
+
+@pytest.fixture
+def ssh(tmp_path, monkeypatch, sftp_server):
+    """ssh(script) puts a program named ssh first in PATH."""
+    def put(script):
+        (tmp_path / "bin").mkdir(exist_ok=True)
+        (tmp_path / "bin" / "ssh").write_text("#!/bin/sh\n" + script)
+        (tmp_path / "bin" / "ssh").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+
+    put(f"exec {sftp_server}\n")
+    return put
+
+
+def test_backup_and_restore_by_sftp(make, binary, ssh, storage, tmp_path, module):
+    local.take(storage, tmp_path / "list.gz", digests=True)
+    restic = make(binary, f"sftp:backup@host:{tmp_path}/far")
+    assert module("restic_repository", options(restic, create=False))["reason"] == "repository_missing"
+    assert module("restic_repository", options(restic))["changed"]
+    done = module("restic_backup", options(restic, base_dir=str(storage.parent), paths=["storage"]))
+    found = module("restic_restore", options(restic, snapshot=done["snapshot"], path="/storage",
+                                             target=str(tmp_path / "out"), list=str(tmp_path / "list.gz")))
+    assert found["compared"]["verdict"] == "equal"
+
+
+def test_a_refused_login_by_sftp_is_no_missing_repository(make, binary, ssh, module):
+    ssh("echo 'backup@host: Permission denied (publickey,password).' >&2\nexit 255\n")
+    result = module("restic_repository", options(make(binary, "sftp:backup@host:/far")))
+    assert result["failed"] and result["reason"] == "repository_unreachable", result
