@@ -12,7 +12,7 @@ import time
 
 import kestra_rows
 import pytest
-from conftest import COLLECTIONS
+from postgresql_harness import COLLECTIONS
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import RefusedError, StateError, ToolError
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import activity, connect, scratch, swap

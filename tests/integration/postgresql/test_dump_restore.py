@@ -75,7 +75,7 @@ def test_a_dump_beside_changes_is_one_moment(server, kestra, take, give):
         server.sql("DELETE FROM executions; UPDATE flows SET source_code = 'changed'; CREATE TABLE late (a int); "
                    "INSERT INTO queues (type, key, value) SELECT type, key, value FROM queues", kestra)
 
-    from conftest import Steps
+    from postgresql_harness import Steps
     before = content(server.admin(), kestra)
     source, component = take(server.admin(), kestra, Steps(pinned=change))
     assert component["counts"] == before["counts"] and component["counts"]["public.executions"] == 60
@@ -96,7 +96,7 @@ def test_tables_cannot_be_altered_under_the_dump(server, kestra, take):
             except connect.driver().errors.LockNotAvailable:
                 blocked.append(True)
 
-    from conftest import Steps
+    from postgresql_harness import Steps
     take(server.admin(), kestra, Steps(pinned=alter))
     assert blocked
 
@@ -277,7 +277,7 @@ def test_a_role_with_createdb_restores_for_a_role_it_is_member_of(server, kestra
 
 
 def test_a_missing_owner_is_created_with_its_password(server, kestra, take, give):
-    from conftest import PASSWORD
+    from postgresql_harness import PASSWORD
     source, component = take(server.admin(), kestra)
     with pytest.raises(RefusedError) as refused:
         give(server.admin(), source, "kestra_dr_owner", component, owner="newcomer")

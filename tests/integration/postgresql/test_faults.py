@@ -13,7 +13,7 @@ import threading
 import time
 
 import pytest
-from conftest import BIG, PASSWORD, Steps
+from postgresql_harness import BIG, PASSWORD, Steps
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import (
     ConnectError, DrError, LockedError, RefusedError, ToolError)

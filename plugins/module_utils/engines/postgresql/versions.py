@@ -4,6 +4,7 @@
 """Which client may talk to which server, and what it can do. Decisions are pure; find_clients() looks at the disk."""
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 import re
@@ -124,33 +125,33 @@ def knows_restrict(version) -> bool:
 
 
 def find_clients(bin_dir=None, places=PLACES) -> list:
-    """Client programs installed here, as Clients. bin_dir: look there and nowhere else. Raises ToolError for a bad one."""
+    """Client programs installed here, as Clients. bin_dir: look there only; raises ToolError when they are not there."""
     if bin_dir is not None:
-        return [_client(bin_dir)]
+        return [Client(bin_dir, _version(bin_dir, "pg_dump"))]
+    return _installed(("pg_dump", "pg_restore", "psql"), places)
+
+
+def find_server_programs(bin_dir=None, places=PLACES) -> list:
+    """Directories here that hold a server, as Clients, oldest first. bin_dir: look there only; raises ToolError."""
+    if bin_dir is not None:
+        return [Client(bin_dir, _version(bin_dir, "postgres"))]
+    return sorted(_installed(("postgres", "initdb"), places), key=lambda client: client.version)
+
+
+def _installed(programs, places) -> list:
+    """Directories that hold all these programs. One whose programs do not run is passed over."""
     directories = [os.path.realpath(path) for pattern in places for path in sorted(glob.glob(pattern))]
-    on_path = shutil.which("pg_dump")
-    # Debian's pg_dump on PATH is a wrapper that picks a version by itself; what it picks is in the places above.
+    on_path = shutil.which(programs[0])
+    # Debian's programs on PATH are a wrapper that picks a version by itself; what it picks is in the places above.
     if on_path and not os.path.realpath(on_path).endswith("pg_wrapper"):
         directories.append(os.path.dirname(os.path.realpath(on_path)))
     found = []
     for directory in dict.fromkeys(directories):
-        if os.access(os.path.join(directory, "pg_dump"), os.X_OK):
-            found.append(_client(directory))
+        if all(os.access(os.path.join(directory, name), os.X_OK) for name in programs):
+            with contextlib.suppress(ToolError):
+                found.append(Client(directory, _version(directory, programs[0])))
     return found
 
 
-def _client(directory) -> Client:
-    program = os.path.join(directory, "pg_dump")
-    return Client(directory, parse(proc.run([program, "--version"], timeout=30).stdout))
-
-
-def find_server_programs(bin_dir=None, places=PLACES) -> list:
-    """Directories here that hold a server (initdb and postgres), as Clients, oldest first."""
-    directories = [bin_dir] if bin_dir is not None else [
-        os.path.realpath(path) for pattern in places for path in sorted(glob.glob(pattern))]
-    found = []
-    for directory in dict.fromkeys(directories):
-        if all(os.access(os.path.join(directory, name), os.X_OK) for name in ("initdb", "postgres", "pg_ctl")):
-            version = proc.run([os.path.join(directory, "postgres"), "--version"], timeout=30).stdout
-            found.append(Client(directory, parse(version)))
-    return sorted(found, key=lambda client: client.version)
+def _version(directory, program) -> tuple:
+    return parse(proc.run([os.path.join(directory, program), "--version"], timeout=30).stdout)

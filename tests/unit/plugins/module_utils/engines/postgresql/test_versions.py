@@ -93,7 +93,7 @@ def test_restrict(version, known):
     assert versions.knows_restrict(version) is known
 
 
-def install(directory, version, programs=("pg_dump",)):
+def install(directory, version, programs=("pg_dump", "pg_restore", "psql")):
     directory.mkdir(parents=True)
     for name in programs:
         path = directory / name
@@ -106,6 +106,7 @@ def test_find_clients(tmp_path, monkeypatch):
     install(tmp_path / "lib/17/bin", "17.2")
     install(tmp_path / "local", "16.1")
     (tmp_path / "lib/14/bin").mkdir(parents=True)  # a server without client programs
+    install(tmp_path / "lib/18/bin", "nothing anyone could read")
     monkeypatch.setenv("PATH", f"{tmp_path / 'local'}:/usr/bin:/bin")
     found = versions.find_clients(places=(str(tmp_path / "lib/*/bin"),))
     assert [client.version for client in found] == [(15, 18), (17, 2), (16, 1)]
@@ -126,8 +127,10 @@ def test_find_clients_in_a_wrong_place(tmp_path):
         versions.find_clients(str(tmp_path))
 
 
-def test_find_server_programs(tmp_path):
-    install(tmp_path / "15/bin", "15.18", ("initdb", "postgres", "pg_ctl"))
+def test_find_server_programs(tmp_path, monkeypatch):
+    install(tmp_path / "15/bin", "15.18", ("initdb", "postgres"))
     install(tmp_path / "17/bin", "17.1", ("initdb",))
+    install(tmp_path / "local", "14.1", ("initdb", "postgres"))
+    monkeypatch.setenv("PATH", f"{tmp_path / 'local'}:/usr/bin:/bin")
     found = versions.find_server_programs(places=(str(tmp_path / "*/bin"),))
-    assert [client.version for client in found] == [(15, 18)]
+    assert [client.version for client in found] == [(14, 1), (15, 18)]
