@@ -34,11 +34,14 @@ attributes:
 options:
   state:
     description:
+      - >-
+        V(possible) checks that a swap of these names could work, before there is a replacement: no mount point, one file system, no name taken.
+        It changes nothing.
       - V(swapped) puts the replacement in place.
       - V(reverted) swaps back. What was restored is kept under the name of the replacement, so V(swapped) can follow again.
       - V(absent) removes the half of each pair that is not live, and the undo point. It needs O(confirm).
     type: str
-    choices: [swapped, reverted, absent]
+    choices: [possible, swapped, reverted, absent]
     required: true
   id:
     description: Id of the undo point, made by the run that swaps, for example V(20261123T001500Z-a1b2c3).
@@ -93,6 +96,16 @@ seealso:
 """
 
 EXAMPLES = r"""
+- name: Could the storage be swapped, before anything is fetched?
+  kestra_community.dr.undo_point:
+    state: possible
+    id: 20261123T001500Z-a1b2c3
+    vault: /var/lib/kestra-dr/vault
+    instance: kestra
+    storage_pair:
+      live: /app/storage
+      replacement: /app/storage.kestra-dr-20261123T001500Z-a1b2c3
+
 - name: Put the restored pair in place
   kestra_community.dr.undo_point:
     state: swapped
@@ -134,7 +147,7 @@ id:
   type: str
   returned: success
 state:
-  description: Where both halves are now, V(swapped), V(reverted) or V(absent).
+  description: Where both halves are now, V(swapped), V(reverted) or V(absent); V(possible) when it was only asked.
   type: str
   returned: success
 journal:
@@ -205,7 +218,7 @@ def main():
     module = AnsibleModule(
         argument_spec=dict(
             options.argument_spec(), **argument_spec(),
-            state={"type": "str", "choices": ["swapped", "reverted", "absent"], "required": True},
+            state={"type": "str", "choices": ["possible", "swapped", "reverted", "absent"], "required": True},
             id={"type": "str", "required": True},
             database_pair={"type": "dict", "options": {
                 "live": {"type": "str"}, "replacement": {"type": "str", "required": True}, "undo": {"type": "str"}}},

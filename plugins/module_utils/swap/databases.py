@@ -35,6 +35,9 @@ class PostgresqlStore:
         found = self._existing()
         return {name: found.get(name) for name in names.all()}
 
+    def possible(self, names) -> None:
+        """Every database can be renamed to any name."""
+
     def check(self, names) -> None:
         """Raises RefusedError while sessions exist, naming them."""
         with connect.connect(self._login, application="kestra_dr swap") as connection:

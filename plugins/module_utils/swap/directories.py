@@ -99,8 +99,12 @@ class DirectoryStore:
         """{path: identity or None}."""
         return {path: identity(path) for path in names.all()}
 
+    def possible(self, names) -> None:
+        """Raises RefusedError for names that cannot be renamed into each other."""
+        check_paths(names)
+
     def check(self, names) -> None:
-        """Raises RefusedError when a rename cannot work."""
+        """Raises RefusedError when a rename cannot work now."""
         check_paths(names)
 
     def rename(self, pairs) -> None:

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Swaps database and storage together, back again, and removes what was replaced.
 
-A store has kind, identities(names), check(names), rename(pairs) and remove(name, identity); the rest is the same for
-all. Whatever kills us, a rerun looks at what lies under the names, and goes on to the side that it is asked for.
+A store has kind, identities(names), possible(names) (could these names ever be renamed into each other), check(names)
+(can they be now), rename(pairs) and remove(name, identity); the rest is the same for all. Whatever kills us, a rerun looks at what lies under the names, and goes on to the side that it is asked for.
 
 Storage goes first, the database last: its renames are one transaction, so it is the point at which the swap counts, and
 a storage rename is taken back without asking any server.
@@ -38,28 +38,34 @@ class UndoPoint:
         """{kind: OLD, BETWEEN or NEW}. Raises StateError when something is not of this swap."""
         return {kind: side(pair, self.stores[kind].identities(pair.names), kind) for kind, pair in self.pairs().items()}
 
-    def plan(self, names: dict) -> dict:
-        """Pairs for a first swap {kind: Pair}, everything checked and nothing touched. names: {kind: Names}."""
-        pairs = {}
-        for kind in _ORDER:
-            if kind not in names:
-                continue
-            store, wanted = self.stores[kind], names[kind]
+    def possible(self, names: dict) -> dict:
+        """What lies under the names {kind: {name: identity}}. Refuses names that no swap could work with, also when the
+        replacement is still to be made."""
+        if not names:
+            raise RefusedError("There is neither a database nor a storage to swap.", reason="nothing_to_swap")
+        found = {}
+        for kind, wanted in names.items():
             if len(set(wanted.all())) != 3:
                 raise RefusedError(f"The three names of the {kind} must differ.", reason="same_names",
                                    detail={"names": list(wanted.all())})
-            store.check(wanted)
-            found = store.identities(wanted)
-            if found[wanted.replacement] is None:
-                raise RefusedError(f"There is no {kind} {wanted.replacement} to swap in.", reason="replacement_missing",
-                                   detail={"name": wanted.replacement})
-            if found[wanted.undo] is not None:
+            self.stores[kind].possible(wanted)
+            found[kind] = self.stores[kind].identities(wanted)
+            if found[kind][wanted.undo] is not None:
                 raise RefusedError(f"The {kind} {wanted.undo} exists already, so the live one cannot be kept under that name.",
                                    reason="undo_exists", hint="Give another name for undo, or remove what is there.",
                                    detail={"name": wanted.undo})
+        return found
+
+    def plan(self, names: dict) -> dict:
+        """Pairs for a first swap {kind: Pair}, everything checked and nothing touched. names: {kind: Names}."""
+        pairs = {}
+        for kind, found in self.possible(names).items():
+            wanted = names[kind]
+            if found[wanted.replacement] is None:
+                raise RefusedError(f"There is no {kind} {wanted.replacement} to swap in.", reason="replacement_missing",
+                                   detail={"name": wanted.replacement})
+            self.stores[kind].check(wanted)
             pairs[kind] = Pair(wanted, found[wanted.live], found[wanted.replacement])
-        if not pairs:
-            raise RefusedError("There is neither a database nor a storage to swap.", reason="nothing_to_swap")
         return pairs
 
     def same_names(self, names: dict) -> None:
@@ -197,12 +203,16 @@ def _picture(pairs, where) -> str:
 
 
 def ensure(state, directory, point, names, stores, facts, *, confirm=None, check_mode=False) -> dict:
-    """The module's body: brings the undo point to swapped, reverted or absent and tells what there is.
+    """The module's body: brings the undo point to swapped, reverted or absent, or checks that it is possible.
 
     directory: of the journals. names: {kind: Names} as asked for (empty: those of the journal). stores: {kind: store}.
     facts: for the journal. Raises DrError.
     """
     journal = Journal(directory, point)
+    if state == "possible":
+        if journal.data is None:
+            UndoPoint(journal, stores).possible(names)
+        return _nothing(journal, state)
     if state == "absent":
         return _absent(UndoPoint(journal, stores), confirm, check_mode)
     target = NEW if state == "swapped" else OLD
@@ -230,10 +240,15 @@ def ensure(state, directory, point, names, stores, facts, *, confirm=None, check
                 diff={"before": before, "after": _picture(pairs, target)})
 
 
+def _nothing(journal, state) -> dict:
+    """The result of a call that changed nothing."""
+    return {"changed": False, "id": journal.id, "state": state, "journal": journal.path, "resumed": False,
+            "database": None, "storage": None, "diff": {"before": "", "after": ""}}
+
+
 def _absent(undo, confirm, check_mode) -> dict:
     journal = undo.journal
-    result = {"changed": False, "id": journal.id, "state": "absent", "journal": journal.path, "resumed": False,
-              "database": None, "storage": None, "removed": {}, "diff": {"before": "", "after": ""}}
+    result = dict(_nothing(journal, "absent"), removed={})
     if journal.data is None:
         return result
     doomed = undo.doomed()

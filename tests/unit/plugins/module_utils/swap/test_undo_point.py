@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 
 import pytest
@@ -47,6 +48,9 @@ class FakeDatabases:
 
     def identities(self, names):
         return {name: self.read().get(name) for name in names.all()}
+
+    def possible(self, names):
+        pass
 
     def check(self, names):
         if self.in_use:
@@ -578,6 +582,24 @@ def test_ensure_tells_a_resumed_call(place):
         ensure(place, "swapped", stores=point.stores)
     result = ensure(place, "swapped")
     assert result["resumed"] and result["changed"] and place.look() == ("new", "new")
+
+
+def test_ensure_possible_needs_no_replacement(place):
+    shutil.rmtree(place.storage.replacement)
+    stores = place.point().stores
+    stores["database"].in_use = "Kestra itself, still running"
+    assert not ensure(place, "possible", stores=stores)["changed"] and not os.path.exists(place.base / "vault")
+    os.mkdir(place.storage.undo)
+    with pytest.raises(RefusedError) as caught:
+        ensure(place, "possible")
+    assert caught.value.reason == "undo_exists"
+    with pytest.raises(RefusedError):
+        ensure(place, "possible", names=False)
+
+
+def test_ensure_possible_of_a_begun_swap(place):
+    ensure(place, "swapped")
+    assert not ensure(place, "possible")["changed"]
 
 
 def test_ensure_cannot_revert_what_was_never_swapped(place):
