@@ -21,7 +21,8 @@ options:
   login_user:
     description:
       - Role to connect as. Default is Kestra's own role as O(config) says, else V(postgres).
-      - Restoring beside a live database needs a role that may create databases; dumping needs one that may read everything.
+      - Restoring beside a live database needs a role that may create databases; dumping needs one that may read
+        everything.
     type: str
   login_password:
     description:
@@ -43,7 +44,8 @@ options:
     type: str
   ssl_mode:
     description:
-      - Whether and how TLS is used, as libpq's C(sslmode). Default is what O(config) says, else libpq's default V(prefer).
+      - Whether and how TLS is used, as libpq's C(sslmode). Default is what O(config) says, else libpq's default
+        V(prefer).
     type: str
     choices: [disable, allow, prefer, require, verify-ca, verify-full]
   ssl_root_cert:

@@ -32,7 +32,8 @@ options:
     type: str
   heartbeat_seconds:
     description:
-      - A heartbeat counts as fresh for so many seconds, by the clock of the database server. Kestra writes one every three seconds.
+      - A heartbeat counts as fresh for so many seconds, by the clock of the database server. Kestra writes one every
+        three seconds.
       - A server that was killed looks alive for that long; one that stopped in order does not.
     type: float
     default: 30.0
@@ -55,7 +56,8 @@ exists:
   type: bool
   returned: success
 quiet:
-  description: Whether there is neither a session of Kestra's role, besides those of this collection, nor a fresh heartbeat.
+  description: Whether there is neither a session of Kestra's role, besides those of this collection, nor a fresh
+    heartbeat.
   type: bool
   returned: success
 kestra_sessions:
@@ -63,7 +65,8 @@ kestra_sessions:
   type: list
   elements: dict
   returned: success
-  sample: [{pid: 4711, user: kestra, application: "PostgreSQL JDBC Driver", client: 10.0.0.5, state: idle, since: "2026-11-23T00:15:00+00:00", ours: false}]
+  sample:
+    - {pid: 4711, user: kestra, application: PostgreSQL JDBC Driver, client: 10.0.0.5, state: idle, ours: false}
 other_sessions:
   description: Sessions of other roles. They do not disturb a dump, but keep the database from being replaced.
   type: list
@@ -104,7 +107,8 @@ def look(place, params):
 
 
 def main():
-    spec = dict(options.argument_spec(), kestra_user={"type": "str"}, heartbeat_seconds={"type": "float", "default": 30.0})
+    spec = dict(options.argument_spec(), kestra_user={"type": "str"},
+                heartbeat_seconds={"type": "float", "default": 30.0})
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True, mutually_exclusive=options.MUTUALLY_EXCLUSIVE)
     redactor = options.FactRedactor()
 

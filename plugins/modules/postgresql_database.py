@@ -12,7 +12,8 @@ version_added: 1.0.0
 author:
   - Kestra community DR contributors (@kestra-community)
 description:
-  - Drops the result of a restore that is not needed any more (C(kestra_dr_*)), or the replaced database of an undo point
+  - Drops the result of a restore that is not needed any more (C(kestra_dr_*)), or the replaced database of an undo
+    point
     (C(kestra_dr_undo_*), C(*_undo_<run id>)). Every other name is refused.
   - A database somebody is connected to is refused, and the session named.
 extends_documentation_fragment:

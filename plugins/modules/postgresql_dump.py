@@ -12,12 +12,17 @@ version_added: 1.0.0
 author:
   - Kestra community DR contributors (@kestra-community)
 description:
-  - Locks all tables for readers, exports a snapshot, and runs C(pg_dump) in exactly that snapshot, while exact row counts and the definitions
+  - Locks all tables for readers, exports a snapshot, and runs C(pg_dump) in exactly that snapshot, while exact row
+    counts and the definitions
     of all objects are read in it as well.
-  - As soon as the phase C(pinned) is reached Kestra may run again. Its changes do not show in the dump, and no migration can disturb it.
-  - If the session that holds the snapshot is lost, by a restart or failover of the server, the dump fails and leaves nothing behind.
-  - The dump is written beside O(dest) and renamed when it is on disk, has its digests, and holds the rows that were counted.
-  - The client programs of the server's own version are used where installed, else the nearest newer ones; older ones are refused.
+  - As soon as the phase C(pinned) is reached Kestra may run again. Its changes do not show in the dump, and no
+    migration can disturb it.
+  - If the session that holds the snapshot is lost, by a restart or failover of the server, the dump fails and leaves
+    nothing behind.
+  - The dump is written beside O(dest) and renamed when it is on disk, has its digests, and holds the rows that were
+    counted.
+  - The client programs of the server's own version are used where installed, else the nearest newer ones; older ones
+    are refused.
 extends_documentation_fragment:
   - kestra_community.dr.attributes
   - kestra_community.dr.postgresql
@@ -36,14 +41,16 @@ options:
   dest:
     description:
       - Directory the dump is to be, on the host the module runs on. It must not exist, its parent must.
-      - With O(format=directory) it is what C(pg_dump -F d) writes; with the others it holds the one file C(database.dump), C(database.tar) or
+      - With O(format=directory) it is what C(pg_dump -F d) writes; with the others it holds the one file
+        C(database.dump), C(database.tar) or
         C(database.sql).
     type: path
     required: true
   format:
     description:
       - V(directory) is dumped and restored by parallel jobs. V(custom) is restored by parallel jobs.
-      - V(tar) is what Kestra's documentation uses. It is slower to restore, and C(pg_restore) does not notice when such a file is cut.
+      - V(tar) is what Kestra's documentation uses. It is slower to restore, and C(pg_restore) does not notice when
+        such a file is cut.
       - V(plain) is a script for C(psql), without owners and privileges.
     type: str
     choices: [directory, custom, tar, plain]
@@ -53,7 +60,8 @@ options:
     type: int
   compress:
     description:
-      - Compression by C(pg_dump). A restic repository compresses by itself and saves more when given uncompressed dumps.
+      - Compression by C(pg_dump). A restic repository compresses by itself and saves more when given uncompressed
+        dumps.
       - V(lz4) and V(zstd) need C(pg_dump) 16 or newer that was built with them.
     type: str
     choices: [none, gzip, lz4, zstd]
@@ -78,7 +86,8 @@ options:
     default: 10.0
   free_ratio:
     description:
-      - Refuse when less than this share of the size of the tables is free at O(dest). Kestra's rows take about 0.6 of it.
+      - Refuse when less than this share of the size of the tables is free at O(dest). Kestra's rows take about 0.6 of
+        it.
       - V(0) switches the check off.
     type: float
     default: 0.5
@@ -128,7 +137,8 @@ dest:
   returned: success
 component:
   description:
-    - What the manifest of a recovery point holds about the database, without the place in the repository. Identity of the server and the
+    - What the manifest of a recovery point holds about the database, without the place in the repository. Identity of
+      the server and the
       database, exact row counts, digests of definitions, sequences, time zone, files with size and sha256.
   type: dict
   returned: success, not in check mode
@@ -190,7 +200,8 @@ def dump_options(params, schema):
 def main():
     spec = dict(options.argument_spec(), **jobs.argument_spec())
     spec.update(
-        dest={"type": "path", "required": True}, format={"type": "str", "choices": list(dump.FORMATS), "default": "directory"},
+        dest={"type": "path", "required": True},
+        format={"type": "str", "choices": list(dump.FORMATS), "default": "directory"},
         jobs={"type": "int"}, compress={"type": "str", "choices": ["none", "gzip", "lz4", "zstd"], "default": "none"},
         compress_level={"type": "int"}, exclude_table_data={"type": "list", "elements": "str", "default": []},
         only_schema={"type": "bool", "default": False}, lock_timeout={"type": "float", "default": 10.0},
@@ -205,7 +216,8 @@ def main():
         engine = PostgreSQL(place.login, place.require_database(), place.schema, redactor)
         if module.check_mode:
             plan = engine.preflight(dest, chosen)
-            return {"changed": True, "dest": dest, "plan": options.trust(module, plan), "tools": {"pg_dump": plan["client"]}}
+            return {"changed": True, "dest": dest, "plan": options.trust(module, plan),
+                    "tools": {"pg_dump": plan["client"]}}
 
         def work(progress):
             component = engine.dump(dest, chosen, progress)

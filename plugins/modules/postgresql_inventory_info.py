@@ -12,8 +12,10 @@ version_added: 1.0.0
 author:
   - Kestra community DR contributors (@kestra-community)
 description:
-  - Returns identity, size and contents of a database, what the connecting role may do, and what it lacks to dump everything.
-  - On request also exact row counts, digests of all definitions, the time zone rows were written in, and a digest of all rows.
+  - Returns identity, size and contents of a database, what the connecting role may do, and what it lacks to dump
+    everything.
+  - On request also exact row counts, digests of all definitions, the time zone rows were written in, and a digest of
+    all rows.
   - A database that does not exist is no error.
 extends_documentation_fragment:
   - kestra_community.dr.attributes
@@ -81,7 +83,8 @@ server_version:
   returned: success
   sample: "15.18"
 databases:
-  description: The databases of the server, each with name, oid, owner, size and whether it is one of this collection's own.
+  description: The databases of the server, each with name, oid, owner, size and whether it is one of this
+    collection's own.
   type: list
   elements: dict
   returned: success

@@ -12,14 +12,19 @@ version_added: 1.0.0
 author:
   - Kestra community DR contributors (@kestra-community)
 description:
-  - Proves the dump whole before any server is touched. With O(component) or O(manifest), size and sha256 of every file are compared; a dump
-    without a manifest, such as a C(kestra.tar) made by the command of Kestra's documentation, is read whole by a parser of its own,
+  - Proves the dump whole before any server is touched. With O(component) or O(manifest), size and sha256 of every
+    file are compared; a dump
+    without a manifest, such as a C(kestra.tar) made by the command of Kestra's documentation, is read whole by a
+    parser of its own,
     which finds what C(pg_restore) does not, and its own row counts become the expected ones.
   - Restores into a database it creates, or into an existing empty one. It never goes over existing data.
-  - Big tables are loaded by several C(COPY) streams at once, which C(pg_restore --jobs) does not do; C(pg_restore) does the rest.
-  - Sets the time zone the rows were written in, because Kestra's generated columns C(executions.start_date) and C(end_date) would
+  - Big tables are loaded by several C(COPY) streams at once, which C(pg_restore --jobs) does not do; C(pg_restore)
+    does the rest.
+  - Sets the time zone the rows were written in, because Kestra's generated columns C(executions.start_date) and
+    C(end_date) would
     silently shift otherwise.
-  - Afterwards all rows are counted and all definitions, sequences and generated times compared. It fails when anything differs.
+  - Afterwards all rows are counted and all definitions, sequences and generated times compared. It fails when
+    anything differs.
   - What a failed attempt has left is removed by the next attempt, and by nothing else.
 extends_documentation_fragment:
   - kestra_community.dr.attributes
@@ -34,7 +39,8 @@ attributes:
     support: none
   idempotent:
     support: partial
-    details: A database that exists is refused, unless O(job_dir) holds the result of a finished run with the same options.
+    details: A database that exists is refused, unless O(job_dir) holds the result of a finished run with the same
+      options.
 options:
   source:
     description: The dump, or the directory that holds it, on the host the module runs on.
@@ -52,7 +58,8 @@ options:
     required: true
   create:
     description:
-      - Create O(target). With V(false) it must exist and be empty, as on managed services where roles may not create databases.
+      - Create O(target). With V(false) it must exist and be empty, as on managed services where roles may not create
+        databases.
     type: bool
     default: true
   owner:
@@ -71,7 +78,8 @@ options:
     type: int
   split_share:
     description:
-      - Tables that take more than this share of all rows' bytes are loaded by O(jobs) streams. V(0) leaves everything to C(pg_restore).
+      - Tables that take more than this share of all rows' bytes are loaded by O(jobs) streams. V(0) leaves everything
+        to C(pg_restore).
     type: float
     default: 0.2
   timezone:
@@ -128,7 +136,8 @@ database:
   type: str
   returned: success
 verdict:
-  description: V(verified) when everything was compared and equal, V(differs), or V(unverified) when it was not or could not be compared.
+  description: V(verified) when everything was compared and equal, V(differs), or V(unverified) when it was not or
+    could not be compared.
   type: str
   returned: success, not in check mode
   sample: verified
@@ -272,8 +281,8 @@ def different(result):
     first = result["differences"][0]
     more = f" (and {len(result['differences']) - 1} more)" if len(result["differences"]) > 1 else ""
     return IntegrityError(
-        f"The restored database differs from what was dumped: {first['kind']} {first['name']}, expected {first['expected']}, "
-        f"found {first['found']}{more}.", reason="restore_differs",
+        f"The restored database differs from what was dumped: {first['kind']} {first['name']}, "
+        f"expected {first['expected']}, found {first['found']}{more}.", reason="restore_differs",
         hint=f"The database {result['database']} is kept for a look and replaced by the next attempt. Do not use it.",
         detail={"differences": result["differences"][:50], "database": result["database"]})
 

@@ -8,7 +8,8 @@ as a component, not in these methods. All of them raise DrError and nothing else
 """
 from __future__ import annotations
 
-from typing import Any, ContextManager, Protocol
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 
 
 class Engine(Protocol):
@@ -21,7 +22,7 @@ class Engine(Protocol):
     strategies: tuple
 
     def inventory(self, *, counts: bool = False, objects: bool = False) -> dict:
-        """What the database is and holds: identity, role, size_bytes, empty, contents, privileges_missing, databases."""
+        """What it is and holds: identity, role, size_bytes, empty, contents, privileges_missing, databases."""
 
     def activity(self, *, kestra_user: str, within: float) -> dict:
         """{quiet, kestra_sessions, other_sessions, heartbeats}."""
@@ -44,5 +45,5 @@ class Engine(Protocol):
     def drop(self, name: str) -> dict:
         """Removes a database of this collection's own making."""
 
-    def scratch(self, component: dict | None = None) -> ContextManager[Engine]:
+    def scratch(self, component: dict | None = None) -> AbstractContextManager[Engine]:
         """A throw-away server able to take the component, as an engine of its own."""

@@ -2,6 +2,7 @@
 # GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Fixtures of the tests on real PostgreSQL servers."""
+
 from __future__ import annotations
 
 import datetime
@@ -19,7 +20,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from postgresql_harness import BIG, SERVER_BIN, Server, Steps, run_module  # noqa: E402
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import (  # noqa: E402
-    dump, restore, versions)
+    dump,
+    restore,
+    versions,
+)
 
 
 def pytest_collection_modifyitems(items):
@@ -84,13 +88,23 @@ def certificates(base):
         return x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, text)])
 
     def make(subject, issuer, key, signer, ca):
-        builder = (x509.CertificateBuilder().subject_name(name(subject)).issuer_name(name(issuer))
-                   .public_key(key.public_key()).serial_number(x509.random_serial_number())
-                   .not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(now + datetime.timedelta(days=1))
-                   .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True))
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(name(subject))
+            .issuer_name(name(issuer))
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(days=1))
+            .not_valid_after(now + datetime.timedelta(days=1))
+            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+        )
         if not ca:
-            builder = builder.add_extension(x509.SubjectAlternativeName([
-                x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+            builder = builder.add_extension(
+                x509.SubjectAlternativeName(
+                    [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+                ),
+                critical=False,
+            )
         return builder.sign(signer, hashes.SHA256())
 
     def save(file, *parts):
@@ -103,10 +117,15 @@ def certificates(base):
 
     ca_key, key, other_key = (ec.generate_private_key(ec.SECP256R1()) for unused in range(3))
     ca = make("Test CA", "Test CA", ca_key, ca_key, True)
-    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    return {"ca": save("ca.pem", pem(ca)), "cert": save("server.pem", pem(make("localhost", "Test CA", key, ca_key, False))),
-            "key": save("server.key", private),
-            "foreign": save("foreign.pem", pem(make("Other CA", "Other CA", other_key, other_key, True)))}
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return {
+        "ca": save("ca.pem", pem(ca)),
+        "cert": save("server.pem", pem(make("localhost", "Test CA", key, ca_key, False))),
+        "key": save("server.key", private),
+        "foreign": save("foreign.pem", pem(make("Other CA", "Other CA", other_key, other_key, True))),
+    }
 
 
 @pytest.fixture(scope="session")
@@ -162,9 +181,11 @@ def take(tmp_path):
 @pytest.fixture
 def give():
     """give(login, source, database, component, **restore.Options) -> result."""
+
     def run(login, source, database, component=None, progress=None, **options):
-        return restore.restore(login, source, restore.Options(database=database, **options), progress or Steps(),
-                               expected=component)
+        return restore.restore(
+            login, source, restore.Options(database=database, **options), progress or Steps(), expected=component
+        )
 
     return run
 

@@ -2,6 +2,7 @@
 # GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A Kestra database to test with: the layout of kestra_0_21.sql, filled with rows of the shape Kestra writes."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -75,11 +76,13 @@ def fill(connection, rows=None, timezone="UTC") -> None:
 
 def heartbeat(connection, service="a", state="RUNNING", age=0.0, kind="EXECUTOR") -> None:
     """A row in service_instance, as a Kestra server keeps one. age: seconds since its last update."""
-    connection.execute("""
+    connection.execute(
+        """
         INSERT INTO public.service_instance (key, value)
         SELECT %(id)s::varchar, jsonb_build_object('id', %(id)s::varchar, 'type', %(kind)s::text, 'state', %(state)s::text,
                'createdAt', to_char((now() - interval '1 hour') AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
                'updatedAt', to_char((now() - %(age)s * interval '1 second') AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
                'server', jsonb_build_object('id', 's', 'hostname', 'kestra-1', 'type', 'STANDALONE'))
         ON CONFLICT (key) DO UPDATE SET value = excluded.value""",
-                       {"id": service, "kind": kind, "state": state, "age": age})
+        {"id": service, "kind": kind, "state": state, "age": age},
+    )

@@ -2,6 +2,7 @@
 # GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Real private PostgreSQL servers, as an unprivileged user, on loopback and a Unix socket in a temporary directory."""
+
 from __future__ import annotations
 
 import itertools
@@ -20,8 +21,7 @@ from pathlib import Path
 import kestra_rows
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.core import jobs
-from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import (
-    connect, versions)
+from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import connect, versions
 
 # The password every test role has: with all that quoting can get wrong.
 PASSWORD = "p'\"%@: \\ü$x"
@@ -87,8 +87,10 @@ class Server:
 
     def _own(self):
         if self._user:
-            subprocess.run(["chown", "-R", f"{self._user.pw_uid}:{self._user.pw_gid}", str(self.data), str(self.sockets)],
-                           check=True)
+            subprocess.run(
+                ["chown", "-R", f"{self._user.pw_uid}:{self._user.pw_gid}", str(self.data), str(self.sockets)],
+                check=True,
+            )
 
     def _as_user(self):
         if not self._user:
@@ -96,13 +98,26 @@ class Server:
         return {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
 
     def _run(self, program, *arguments):
-        subprocess.run([self.programs.program(program), *map(str, arguments)], check=True, capture_output=True, cwd="/",
-                       **self._as_user())
+        subprocess.run(
+            [self.programs.program(program), *map(str, arguments)],
+            check=True,
+            capture_output=True,
+            cwd="/",
+            **self._as_user(),
+        )
 
     def start(self):
-        settings = {"listen_addresses": "127.0.0.1", "port": self.port, "unix_socket_directories": self.sockets,
-                    "fsync": "off", "max_connections": 60, "shared_buffers": "64MB", "max_wal_size": "2GB",
-                    "log_min_messages": "log", "timezone": "UTC"}
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": self.port,
+            "unix_socket_directories": self.sockets,
+            "fsync": "off",
+            "max_connections": 60,
+            "shared_buffers": "64MB",
+            "max_wal_size": "2GB",
+            "log_min_messages": "log",
+            "timezone": "UTC",
+        }
         if self.tls:
             settings["ssl"] = "on"
         argv = [self.programs.program("postgres"), "-D", str(self.data)]
@@ -140,8 +155,9 @@ class Server:
         extra = {}
         if self.tls:
             extra = {"ssl_mode": "verify-full", "ssl_root_cert": self.tls["ca"] if tls is None else tls}
-        return connect.Login(user=user, password=password, host="localhost" if self.tls else "127.0.0.1",
-                             port=self.port, **extra)
+        return connect.Login(
+            user=user, password=password, host="localhost" if self.tls else "127.0.0.1", port=self.port, **extra
+        )
 
     def sql(self, statement, database=None, login=None):
         """Runs one statement; rows if it has any."""
@@ -212,14 +228,18 @@ class ModuleFailed(Exception):
 
 
 # ansible-core 2.19 keeps a module's arguments with a serialization profile; set as its own tests do.
-_LAUNCH = ("from ansible.module_utils import basic; import sys; basic._ANSIBLE_ARGS = sys.stdin.buffer.read(); "
-           "basic._ANSIBLE_PROFILE = 'legacy'; ")
+_LAUNCH = (
+    "from ansible.module_utils import basic; import sys; basic._ANSIBLE_ARGS = sys.stdin.buffer.read(); "
+    "basic._ANSIBLE_PROFILE = 'legacy'; "
+)
 
 
 def run_module(module, check_mode=False, background=False, **parameters):
     """A module as Ansible runs it: its result, or with background its Popen. Raises ModuleFailed."""
-    code = (f"import sys; sys.path.insert(0, {COLLECTIONS!r}); from ansible_collections.kestra_community.dr.plugins.modules "
-            f"import {module} as module; module.main()")
+    code = (
+        f"import sys; sys.path.insert(0, {COLLECTIONS!r}); from ansible_collections.kestra_community.dr.plugins.modules "
+        f"import {module} as module; module.main()"
+    )
     given = {"ANSIBLE_MODULE_ARGS": dict(parameters, _ansible_check_mode=check_mode, _ansible_remote_tmp="/tmp")}
     argv = [sys.executable, "-c", _LAUNCH + code]
     process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

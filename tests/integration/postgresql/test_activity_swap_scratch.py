@@ -2,6 +2,7 @@
 # GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Who is at work, databases that change names, and servers that live for one test."""
+
 from __future__ import annotations
 
 import os
@@ -15,7 +16,12 @@ import pytest
 from postgresql_harness import COLLECTIONS
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import RefusedError, StateError, ToolError
-from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import activity, connect, scratch, swap
+from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import (
+    activity,
+    connect,
+    scratch,
+    swap,
+)
 
 
 def look(server, name, within=10.0):
@@ -57,7 +63,9 @@ def test_swap_and_back(server):
     with connect.connect(server.admin()) as connection:
         oids = swap.existing(connection)
         swap.rename(server.admin(), [(live, "kestra_dr_undo_1"), (new, live)])
-        assert swap.existing(connection)[live] == oids[new] and swap.existing(connection)["kestra_dr_undo_1"] == oids[live]
+        assert (
+            swap.existing(connection)[live] == oids[new] and swap.existing(connection)["kestra_dr_undo_1"] == oids[live]
+        )
         swap.rename(server.admin(), [(live, new), ("kestra_dr_undo_1", live)])
         assert swap.existing(connection) == oids
     for name in (live, new):
@@ -140,9 +148,11 @@ def test_scratch_server_ends_after_a_failure(base):
 
 
 def test_scratch_server_of_a_killed_owner_is_swept(base):
-    code = (f"import sys, time; sys.path.insert(0, {COLLECTIONS!r})\n"
-            "from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import scratch\n"
-            f"with scratch.server(base={str(base)!r}) as login:\n    print(login.host, flush=True)\n    time.sleep(60)\n")
+    code = (
+        f"import sys, time; sys.path.insert(0, {COLLECTIONS!r})\n"
+        "from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import scratch\n"
+        f"with scratch.server(base={str(base)!r}) as login:\n    print(login.host, flush=True)\n    time.sleep(60)\n"
+    )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     directory = os.path.dirname(process.stdout.readline().strip())
     pid = int(open(os.path.join(directory, "data", "postmaster.pid"), encoding="ascii").readline())

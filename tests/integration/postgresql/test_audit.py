@@ -2,6 +2,7 @@
 # GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Cut and changed dumps: refused before a server is touched, or complete to the last row. Never a hang."""
+
 from __future__ import annotations
 
 import os
@@ -16,7 +17,14 @@ from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors im
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import archive, audit, source
 
 OFFSETS = 200 if FULL else 40
-FORMS = [("directory", "none"), ("directory", "gzip"), ("custom", "gzip"), ("custom", "none"), ("tar", "none"), ("plain", "none")]
+FORMS = [
+    ("directory", "none"),
+    ("directory", "gzip"),
+    ("custom", "gzip"),
+    ("custom", "none"),
+    ("tar", "none"),
+    ("plain", "none"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +60,7 @@ def same_but_padding(whole, cut):
     """Whether only empty bytes at the end are gone."""
     with open(whole, "rb") as one, open(cut, "rb") as other:
         left, right = one.read(), other.read()
-    return left.startswith(right) and not left[len(right):].strip(b"\0\n")
+    return left.startswith(right) and not left[len(right) :].strip(b"\0\n")
 
 
 @pytest.mark.parametrize("form", FORMS, ids="-".join)
@@ -167,8 +175,12 @@ def test_every_cut_of_the_tars_end(dumps, tmp_path):
 
 
 def test_empty_and_foreign_files(tmp_path):
-    for name, content, reason in (("empty", b"", "dump_damaged"), ("text", b"hello\n", "not_a_dump"),
-                                  ("zeros", bytes(2000), "dump_damaged"), ("gz", b"\x1f\x8b" + bytes(100), "compressed_file")):
+    for name, content, reason in (
+        ("empty", b"", "dump_damaged"),
+        ("text", b"hello\n", "not_a_dump"),
+        ("zeros", bytes(2000), "dump_damaged"),
+        ("gz", b"\x1f\x8b" + bytes(100), "compressed_file"),
+    ):
         path = tmp_path / name
         path.write_bytes(content)
         with pytest.raises(IntegrityError) as refused:

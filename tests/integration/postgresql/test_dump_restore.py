@@ -2,6 +2,7 @@
 # GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Dump and restore on real servers: what comes back is what was there, in every format, for every kind of role."""
+
 from __future__ import annotations
 
 import os
@@ -10,9 +11,20 @@ import subprocess
 import pytest
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.core import manifest
-from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import ConnectError, RefusedError
+from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import (
+    ConnectError,
+    RefusedError,
+    ToolError,
+)
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import (
-    audit, connect, inventory, split, swap, versions)
+    audit,
+    connect,
+    inventory,
+    split,
+    swap,
+    versions,
+    work,
+)
 
 FORMATS = ["directory", "custom", "tar", "plain"]
 
@@ -36,8 +48,10 @@ def test_round_trip(server, kestra, take, give, form):
         assert (result["verdict"], result["depth"], result["differences"]) == ("verified", "counts", [])
         assert result["counts"] == component["counts"]
         assert_same(content(server.admin(), kestra), content(server.admin(), "kestra_dr_round"))
-        owners = server.sql("SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class WHERE relnamespace = "
-                            "'public'::regnamespace", "kestra_dr_round")
+        owners = server.sql(
+            "SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class WHERE relnamespace = " "'public'::regnamespace",
+            "kestra_dr_round",
+        )
         assert owners == [("kestra",)]
         assert server.sql("SELECT last_value, is_called FROM queues_offset_seq", "kestra_dr_round") == [(150, True)]
     finally:
@@ -46,7 +60,9 @@ def test_round_trip(server, kestra, take, give, form):
 
 @pytest.mark.parametrize("form,method", [("directory", "gzip"), ("custom", "gzip"), ("custom", "none")])
 def test_compressions(server, kestra, take, give, form, method):
-    source, component = take(server.admin(), kestra, format=form, compression=method, level=1 if method == "gzip" else None)
+    source, component = take(
+        server.admin(), kestra, format=form, compression=method, level=1 if method == "gzip" else None
+    )
     assert audit.audit(source)["counts"] == component["counts"]
     assert give(server.admin(), source, "kestra_dr_comp", component)["verdict"] == "verified"
     server.drop("kestra_dr_comp")
@@ -60,7 +76,9 @@ def test_several_streams_load_exactly_the_same(server, take, give, form, monkeyp
         source, component = take(server.admin(), name, format=form)
         before = content(server.admin(), name)
         for share, expected in ((0.2, ["public.logs"]), (0, [])):
-            result = give(server.admin(), source, "kestra_dr_split", component, owner="kestra", jobs=3, split_share=share)
+            result = give(
+                server.admin(), source, "kestra_dr_split", component, owner="kestra", jobs=3, split_share=share
+            )
             assert result["split_tables"] == expected and result["verdict"] == "verified"
             assert_same(before, content(server.admin(), "kestra_dr_split"))
             server.drop("kestra_dr_split")
@@ -70,12 +88,17 @@ def test_several_streams_load_exactly_the_same(server, take, give, form, monkeyp
 
 def test_a_dump_beside_changes_is_one_moment(server, kestra, take, give):
     """Rows written, changed and removed after the pin do not show; neither does a table created then."""
+
     def change(facts):
         assert facts["snapshot"] and facts["tables"] > 15
-        server.sql("DELETE FROM executions; UPDATE flows SET source_code = 'changed'; CREATE TABLE late (a int); "
-                   "INSERT INTO queues (type, key, value) SELECT type, key, value FROM queues", kestra)
+        server.sql(
+            "DELETE FROM executions; UPDATE flows SET source_code = 'changed'; CREATE TABLE late (a int); "
+            "INSERT INTO queues (type, key, value) SELECT type, key, value FROM queues",
+            kestra,
+        )
 
     from postgresql_harness import Steps
+
     before = content(server.admin(), kestra)
     source, component = take(server.admin(), kestra, Steps(pinned=change))
     assert component["counts"] == before["counts"] and component["counts"]["public.executions"] == 60
@@ -97,6 +120,7 @@ def test_tables_cannot_be_altered_under_the_dump(server, kestra, take):
                 blocked.append(True)
 
     from postgresql_harness import Steps
+
     take(server.admin(), kestra, Steps(pinned=alter))
     assert blocked
 
@@ -174,14 +198,19 @@ def test_differences_are_found(server, kestra, take, give):
     result = give(server.admin(), source, "kestra_dr_differs", component)
     assert result["verdict"] == "differs"
     assert {(item["kind"], item["name"]) for item in result["differences"]} == {
-        ("counts", "public.flows"), ("functions", "public.fulltext_index(text)"), ("indexes", "public.flows_fulltext"),
-        ("sequences", "public.queues_offset_seq"), ("generated_timestamps", "public.executions.start_date")}
+        ("counts", "public.flows"),
+        ("functions", "public.fulltext_index(text)"),
+        ("indexes", "public.flows_fulltext"),
+        ("sequences", "public.queues_offset_seq"),
+        ("generated_timestamps", "public.executions.start_date"),
+    }
     # It was not proved, so the next attempt may replace it.
     assert give(server.admin(), source, "kestra_dr_differs", component)["verdict"] == "differs"
     server.drop("kestra_dr_differs")
 
 
-# -- the time zone trap -------------------------------------------------------------------------------------------------
+# -- the time zone trap -----------------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "Europe/Berlin", "America/St_Johns"])
 def test_the_zone_is_found_and_used(server, take, give, zone):
@@ -206,9 +235,13 @@ def test_rows_of_two_zones_are_reported_and_no_false_alarm(server, take, give):
     try:
         with connect.connect(server.admin(), name) as connection:
             connection.execute("SET timezone = 'America/Lima'")
-            connection.execute("UPDATE public.executions SET value = value WHERE ctid IN (SELECT ctid FROM public.executions LIMIT 7)")
+            connection.execute(
+                "UPDATE public.executions SET value = value WHERE ctid IN (SELECT ctid FROM public.executions LIMIT 7)"
+            )
         source, component = take(server.admin(), name)
-        assert server.sql(f"SELECT now() AT TIME ZONE '{component['timezone']}' = now() AT TIME ZONE 'Asia/Tokyo'") == [(True,)]
+        assert server.sql(f"SELECT now() AT TIME ZONE '{component['timezone']}' = now() AT TIME ZONE 'Asia/Tokyo'") == [
+            (True,)
+        ]
         assert component["timezone_strays"]["public.executions.start_date"] == 7
         assert give(server.admin(), source, "kestra_dr_two", component)["verdict"] == "verified"
         server.drop("kestra_dr_two")
@@ -216,7 +249,8 @@ def test_rows_of_two_zones_are_reported_and_no_false_alarm(server, take, give):
         server.drop(name)
 
 
-# -- roles ----------------------------------------------------------------------------------------------------------------
+# -- roles ------------------------------------------------------------------------------------------------------------
+
 
 def test_kestras_own_role_dumps_and_restores_over_tls_into_an_empty_database(tls_server, take, give):
     """As on a managed service: no SUPERUSER, no CREATEDB, TLS with an own certificate authority."""
@@ -224,8 +258,10 @@ def test_kestras_own_role_dumps_and_restores_over_tls_into_an_empty_database(tls
     target = tls_server.database("kestra")
     login = tls_server.login("kestra")
     with connect.connect(login, name) as connection:
-        assert connection.execute("SELECT ssl, current_setting('is_superuser') FROM pg_catalog.pg_stat_ssl "
-                                  "WHERE pid = pg_catalog.pg_backend_pid()").fetchone() == (True, "off")
+        assert connection.execute(
+            "SELECT ssl, current_setting('is_superuser') FROM pg_catalog.pg_stat_ssl "
+            "WHERE pid = pg_catalog.pg_backend_pid()"
+        ).fetchone() == (True, "off")
     before = content(login, name)
     assert before["can_create_database"] is False and before["privileges_missing"] == []
     for form in FORMATS:
@@ -271,13 +307,15 @@ def test_a_role_with_createdb_restores_for_a_role_it_is_member_of(server, kestra
         source, component = take(server.admin(), kestra, format=form)
         result = give(server.login(operator), source, "kestra_dr_member", component, owner="kestra")
         assert result["verdict"] == "verified"
-        assert server.sql("SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'",
-                          "kestra_dr_member") == [("kestra",)]
+        assert server.sql(
+            "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'", "kestra_dr_member"
+        ) == [("kestra",)]
         assert swap.drop(server.login(operator), "kestra_dr_member")["changed"]
 
 
 def test_a_missing_owner_is_created_with_its_password(server, kestra, take, give):
     from postgresql_harness import PASSWORD
+
     source, component = take(server.admin(), kestra)
     with pytest.raises(RefusedError) as refused:
         give(server.admin(), source, "kestra_dr_owner", component, owner="newcomer")
@@ -303,7 +341,9 @@ def test_privileges_of_others_on_request(server, kestra, take, give):
 
 def test_settings_and_locale_of_the_database_come_back(server, take, give):
     name = server.kestra({"flows": 1})
-    server.sql(f'ALTER DATABASE {name} SET work_mem = \'17MB\'; ALTER DATABASE {name} SET search_path = "$user", public')
+    server.sql(
+        f"ALTER DATABASE {name} SET work_mem = '17MB'; ALTER DATABASE {name} SET search_path = \"$user\", public"
+    )
     source, component = take(server.admin(), name)
     give(server.admin(), source, "kestra_dr_settings", component)
     with connect.connect(server.admin(), "kestra_dr_settings") as connection:
@@ -320,7 +360,8 @@ def test_settings_and_locale_of_the_database_come_back(server, take, give):
     server.drop(name)
 
 
-# -- refusals -------------------------------------------------------------------------------------------------------------
+# -- refusals ---------------------------------------------------------------------------------------------------------
+
 
 def test_never_over_existing_data(server, kestra, take, give):
     source, component = take(server.admin(), kestra)
@@ -343,10 +384,17 @@ def test_a_finished_restore_is_not_dropped_by_the_next(server, kestra, take, giv
     server.drop("kestra_dr_kept")
 
 
-@pytest.mark.parametrize("what,statement", [
-    ("view", "CREATE VIEW v AS SELECT 1"), ("function", "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'"),
-    ("type", "CREATE TYPE t AS ENUM ('a')"), ("schema", "CREATE SCHEMA s"), ("sequence", "CREATE SEQUENCE q"),
-    ("large objects", "SELECT lo_create(0)")])
+@pytest.mark.parametrize(
+    "what,statement",
+    [
+        ("view", "CREATE VIEW v AS SELECT 1"),
+        ("function", "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'"),
+        ("type", "CREATE TYPE t AS ENUM ('a')"),
+        ("schema", "CREATE SCHEMA s"),
+        ("sequence", "CREATE SEQUENCE q"),
+        ("large objects", "SELECT lo_create(0)"),
+    ],
+)
 def test_what_makes_a_database_not_empty(server, what, statement):
     name = server.database()
     assert inventory.read(server.admin(), name)["empty"]
@@ -363,8 +411,11 @@ def test_privileges_are_checked_before(server, kestra, take):
         take(server.login(reader), kestra)
     assert refused.value.reason == "privileges_missing"
     assert [item["object"] for item in refused.value.detail["missing"]] == ["public.logs", "public.queues_offset_seq"]
-    server.sql(f"GRANT SELECT ON logs TO {reader}; GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO {reader}; "
-               "ALTER TABLE flows ENABLE ROW LEVEL SECURITY", kestra)
+    server.sql(
+        f"GRANT SELECT ON logs TO {reader}; GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO {reader}; "
+        "ALTER TABLE flows ENABLE ROW LEVEL SECURITY",
+        kestra,
+    )
     with pytest.raises(RefusedError) as refused:
         take(server.login(reader), kestra)
     assert "row level security" in refused.value.message and "public.flows" in refused.value.message
@@ -375,7 +426,10 @@ def test_privileges_are_checked_before(server, kestra, take):
 
 def test_excluded_rows_are_excluded_and_said(server, kestra, take, give):
     source, component = take(server.admin(), kestra, exclude_table_data=("logs", "public.metrics"))
-    assert component["counts"]["public.logs"] == 0 and component["excluded_table_data"] == {"public.logs": 400, "public.metrics": 20}
+    assert component["counts"]["public.logs"] == 0 and component["excluded_table_data"] == {
+        "public.logs": 400,
+        "public.metrics": 20,
+    }
     assert give(server.admin(), source, "kestra_dr_slim", component)["verdict"] == "verified"
     server.drop("kestra_dr_slim")
     with pytest.raises(RefusedError) as refused:
@@ -393,7 +447,8 @@ def test_one_schema_only(server, take, give):
     server.drop(name)
 
 
-# -- by hand --------------------------------------------------------------------------------------------------------------
+# -- by hand ----------------------------------------------------------------------------------------------------------
+
 
 def by_hand(server, program, *arguments):
     client = versions.pick(versions.find_clients(), server.programs.major)
@@ -435,8 +490,35 @@ def test_a_script_with_psql_commands_is_not_run(server, kestra, give, tmp_path):
     by_hand(server, "pg_dump", "-F", "p", "-f", str(source), kestra)
     text = source.read_text()
     for evil in (f"\\! touch {mark}\n", f"SELECT 1 \\! touch {mark}\n", f"SELECT 1 \\g |touch {mark}\n"):
-        source.write_text(text.replace("SET client_min_messages = warning;\n", "SET client_min_messages = warning;\n" + evil))
+        source.write_text(
+            text.replace("SET client_min_messages = warning;\n", "SET client_min_messages = warning;\n" + evil)
+        )
         with pytest.raises(RefusedError) as refused:
             give(server.admin(), str(source), "kestra_dr_evil")
         assert refused.value.reason == "psql_command"
     assert not mark.exists() and "kestra_dr_evil" not in str(server.sql("SELECT datname FROM pg_database"))
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_much_newer_client(server, kestra, take, give, form):
+    """pg_restore 17 and newer set a parameter that older servers do not know, and take that for an error."""
+    newer = [client for client in versions.find_clients() if client.major >= 17 > server.programs.major]
+    if not newer:
+        pytest.skip("needs client programs of PostgreSQL 17 or newer beside an older server")
+    source, component = take(server.admin(), kestra, format=form, bin_dir=newer[0].directory)
+    assert component["tools"]["pg_dump"] == newer[0].text
+    result = give(server.admin(), source, "kestra_dr_newer", component, owner="kestra")
+    assert result["verdict"] == "verified" and result["client"] == newer[0].text
+    server.drop("kestra_dr_newer")
+
+
+def test_errors_that_count_with_a_much_newer_client(server, kestra, take, give, monkeypatch):
+    newer = [client for client in versions.find_clients() if client.major >= 17 > server.programs.major]
+    if not newer:
+        pytest.skip("needs client programs of PostgreSQL 17 or newer beside an older server")
+    source, component = take(server.admin(), kestra, bin_dir=newer[0].directory)
+    monkeypatch.setattr(work, "skipped", lambda entry: entry.description == "TYPE")
+    with pytest.raises(ToolError) as failed:
+        give(server.admin(), source, "kestra_dr_newer", component)
+    assert "does not exist" in failed.value.message
+    server.drop("kestra_dr_newer")

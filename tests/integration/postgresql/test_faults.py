@@ -2,6 +2,7 @@
 # GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What breaks on the way: each ends in one clear error, nothing half-done counts, and the next attempt succeeds."""
+
 from __future__ import annotations
 
 import contextlib
@@ -16,10 +17,23 @@ import pytest
 from postgresql_harness import BIG, PASSWORD, Steps
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import (
-    ConnectError, DrError, LockedError, RefusedError, ToolError)
+    ConnectError,
+    DrError,
+    LockedError,
+    RefusedError,
+    ToolError,
+)
 from ansible_collections.kestra_community.dr.plugins.module_utils.core import clock, files
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import (
-    connect, dump, inventory, pin, source, split, target, work)
+    connect,
+    dump,
+    inventory,
+    pin,
+    source,
+    split,
+    target,
+    work,
+)
 
 
 def later(seconds, action):
@@ -34,6 +48,7 @@ def nothing_left(directory):
 
 
 # -- the dump ---------------------------------------------------------------------------------------------------------
+
 
 def test_server_killed_during_the_dump(own_server, take, tmp_path):
     name = own_server.kestra(BIG)
@@ -53,7 +68,6 @@ def test_pin_session_ended_during_the_dump(server, busy, take, tmp_path):
     with pytest.raises(pin.PinLostError) as lost:
         take(server.admin(), busy, Steps(pinned=end))
     assert lost.value.reason == "pin_lost" and lost.value.hint and nothing_left(tmp_path)
-    
 
 
 def test_server_stopped_before(own_server, take, tmp_path):
@@ -94,7 +108,11 @@ def test_a_table_being_altered_is_waited_for_but_not_for_ever(server, kestra, ta
 
 
 def test_tables_that_come_and_go_while_they_are_locked(server, kestra, take, monkeypatch):
-    lock, changes = pin.Pin._lock, ["CREATE TABLE appeared (a int)", "DROP TABLE metrics", "ALTER TABLE settings RENAME TO s2"]
+    lock, changes = pin.Pin._lock, [
+        "CREATE TABLE appeared (a int)",
+        "DROP TABLE metrics",
+        "ALTER TABLE settings RENAME TO s2",
+    ]
 
     def disturbed(self, wanted):
         if changes:
@@ -124,8 +142,11 @@ def test_tables_that_never_stop_changing(server, kestra, take, monkeypatch):
 def test_a_function_replaced_during_the_dump_voids_it(server, kestra, take, tmp_path):
     def replace(facts):
         time.sleep(1.0)
-        server.sql("CREATE OR REPLACE FUNCTION update_updated_datetime() RETURNS trigger LANGUAGE plpgsql AS "
-                   "$$ BEGIN RETURN NULL; END $$", kestra)
+        server.sql(
+            "CREATE OR REPLACE FUNCTION update_updated_datetime() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RETURN NULL; END $$",
+            kestra,
+        )
 
     finish = pin.Pin.finish
     with pytest.MonkeyPatch.context() as patch:
@@ -141,7 +162,9 @@ def small_disk(path, size):
     if os.geteuid() != 0:
         pytest.skip("mounting a small file system needs root")
     path.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path)], capture_output=True, text=True)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path)], capture_output=True, text=True
+    )
     if done.returncode:
         pytest.skip(f"no small file system can be mounted here: {done.stderr.strip()}")
     try:
@@ -159,14 +182,15 @@ def test_disk_full(server, busy, tmp_path, form):
         with pytest.raises(ToolError) as full:
             dump.dump(server.admin(), busy, str(disk / "dump"), dump.Options(format=form, free_ratio=0), Steps())
         assert full.value.reason == "disk_full" and os.listdir(disk) == []
-    
 
 
 def test_leftovers_of_a_living_run_are_not_touched(server, kestra, tmp_path):
     part = tmp_path / "dump.part"
     part.mkdir()
     pid = os.getpid()
-    files.write_json(part / "owner.json", {"pid": pid, "pid_start": clock.process_start(pid), "boot_id": clock.boot_id()})
+    files.write_json(
+        part / "owner.json", {"pid": pid, "pid_start": clock.process_start(pid), "boot_id": clock.boot_id()}
+    )
     with pytest.raises(LockedError) as refused:
         dump.dump(server.admin(), kestra, str(tmp_path / "dump"), dump.Options(free_ratio=0), Steps())
     assert refused.value.reason == "dump_running" and part.is_dir()
@@ -205,8 +229,15 @@ def running(text):
 @pytest.mark.parametrize("form", ["directory", "custom"])
 def test_module_killed_during_the_dump_then_again(server, busy, module, tmp_path, form):
     job = tmp_path / "job"
-    options = {"login_unix_socket": str(server.sockets), "login_port": server.port, "login_user": "admin", "database": busy,
-               "dest": str(tmp_path / "dump"), "format": form, "job_dir": str(job)}
+    options = {
+        "login_unix_socket": str(server.sockets),
+        "login_port": server.port,
+        "login_user": "admin",
+        "database": busy,
+        "dest": str(tmp_path / "dump"),
+        "format": form,
+        "job_dir": str(job),
+    }
     process = module("postgresql_dump", background=True, **options)
     wait_for_phase(job, "pinned")
     process.kill()
@@ -217,10 +248,10 @@ def test_module_killed_during_the_dump_then_again(server, busy, module, tmp_path
     assert not (tmp_path / "dump.part").exists() and not running(str(tmp_path / "dump.part"))
     again = module("postgresql_dump", **options)
     assert again["reattached"] and not again["changed"] and again["component"] == result["component"]
-    
 
 
-# -- the restore --------------------------------------------------------------------------------------------------------
+# -- the restore ------------------------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("share", [0, 0.2])
 def test_server_killed_during_the_restore(own_server, take, give, share, monkeypatch):
@@ -249,16 +280,21 @@ def test_one_of_several_streams_lost(server, busy, take, give, monkeypatch):
     def end():
         until = time.monotonic() + 20
         while not ended and time.monotonic() < until:
-            ended.extend(server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = "
-                                    "'kestra_dr copy' AND query LIKE 'COPY%' LIMIT 1"))
+            ended.extend(
+                server.sql(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = "
+                    "'kestra_dr copy' AND query LIKE 'COPY%' LIMIT 1"
+                )
+            )
 
     with pytest.raises(ConnectError) as lost:
-        give(server.admin(), dumped, "kestra_dr_stream", component, Steps(restoring=lambda facts: later(0, end)), jobs=3)
+        give(
+            server.admin(), dumped, "kestra_dr_stream", component, Steps(restoring=lambda facts: later(0, end)), jobs=3
+        )
     assert ended and lost.value.reason == "connection_lost"
     assert server.sql("SELECT count(*) FROM logs", "kestra_dr_stream") == [(0,)]
     assert give(server.admin(), dumped, "kestra_dr_stream", component)["verdict"] == "verified"
     server.drop("kestra_dr_stream")
-    
 
 
 def test_a_failed_restore_into_an_empty_database_can_be_repeated(server, kestra, take, give):
@@ -269,8 +305,13 @@ def test_a_failed_restore_into_an_empty_database_can_be_repeated(server, kestra,
     server.sql("ALTER DATABASE " + name + " SET max_parallel_workers = 0")
 
     def disturb(facts):
-        later(0.3, lambda: server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = "
-                                      f"'{name}' AND application_name = 'kestra_dr'"))
+        later(
+            0.3,
+            lambda: server.sql(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = "
+                f"'{name}' AND application_name = 'kestra_dr'"
+            ),
+        )
 
     with pytest.MonkeyPatch.context() as patch:
         # Ends in the middle, with tables there already.
@@ -294,8 +335,16 @@ def server_contents(server, name):
 def test_module_killed_during_the_restore_then_again(server, busy, module, take, tmp_path):
     dumped, component = take(server.admin(), busy)
     job = tmp_path / "job"
-    options = {"login_unix_socket": str(server.sockets), "login_port": server.port, "login_user": "admin",
-               "source": dumped, "component": component, "target": "kestra_dr_again", "owner": "kestra", "job_dir": str(job)}
+    options = {
+        "login_unix_socket": str(server.sockets),
+        "login_port": server.port,
+        "login_user": "admin",
+        "source": dumped,
+        "component": component,
+        "target": "kestra_dr_again",
+        "owner": "kestra",
+        "job_dir": str(job),
+    }
     process = module("postgresql_restore", background=True, **options)
     wait_for_phase(job, "restoring")
     time.sleep(0.5)
@@ -305,7 +354,6 @@ def test_module_killed_during_the_restore_then_again(server, busy, module, take,
     assert result["verdict"] == "verified" and not result["reattached"]
     assert module("postgresql_restore", **options)["reattached"]
     server.drop("kestra_dr_again")
-    
 
 
 def test_a_restore_that_waits_for_ever_is_ended(server, kestra, take, give):
@@ -333,19 +381,25 @@ def test_pg_restore_on_a_cut_tar_is_ended(server, busy, take, tmp_path):
         handle.truncate(os.path.getsize(found.path) * 3 // 10)
     server.sql("CREATE DATABASE kestra_dr_cut TEMPLATE template0")
     options = target.Options("kestra_dr_cut", idle_timeout=4.0, split_share=0)
-    place = target.Target(target.pick_client(work_clients(), found.dump_version, found.server_version[0]),
-                          found.server_version, None, "UTC", [], False)
+    place = target.Target(
+        target.pick_client(work_clients(), found.dump_version, found.server_version[0]),
+        found.server_version,
+        None,
+        "UTC",
+        [],
+        False,
+    )
     started = time.monotonic()
     with contextlib.suppress(DrError):
         shutil.copy(found.path, tmp_path / "cut.tar")
         work.Run(server.admin(), found, options, place, Steps(), None).all()
     assert time.monotonic() - started < 60
     server.drop("kestra_dr_cut")
-    
 
 
 def work_clients():
     from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import versions
+
     return versions.find_clients()
 
 
@@ -357,7 +411,9 @@ def test_a_migration_during_the_dump_ends_it_rather_than_hang(server, busy, take
     def migrate(facts):
         for table in ("logs", "flows", "queues"):
             connection = connect.connect(server.admin(), busy, application="a migration")
-            thread = threading.Thread(target=connection.execute, args=(f"ALTER TABLE public.{table} ADD COLUMN x int",), daemon=True)
+            thread = threading.Thread(
+                target=connection.execute, args=(f"ALTER TABLE public.{table} ADD COLUMN x int",), daemon=True
+            )
             thread.start()
             migrations.append((connection, thread))
 

@@ -2,6 +2,7 @@
 # GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The modules as Ansible runs them: a process of their own, arguments on standard input, JSON on standard output."""
+
 from __future__ import annotations
 
 import json
@@ -18,13 +19,28 @@ from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgr
 @pytest.fixture
 def configuration(tmp_path, server):
     """Kestra's configuration for a database, as Kestra itself would read it."""
+
     def write(database, user="kestra", password=PASSWORD):
         path = tmp_path / "application.yml"
-        path.write_text(json.dumps({  # JSON is YAML
-            "datasources": {"postgres": {"url": f"jdbc:postgresql://127.0.0.1:{server.port}/{database}", "username": user,
-                                         "password": password, "driverClassName": "org.postgresql.Driver"}},
-            "kestra": {"repository": {"type": "postgres"}, "queue": {"type": "postgres"},
-                       "storage": {"type": "local", "local": {"basePath": str(tmp_path)}}}}))
+        path.write_text(
+            json.dumps(
+                {  # JSON is YAML
+                    "datasources": {
+                        "postgres": {
+                            "url": f"jdbc:postgresql://127.0.0.1:{server.port}/{database}",
+                            "username": user,
+                            "password": password,
+                            "driverClassName": "org.postgresql.Driver",
+                        }
+                    },
+                    "kestra": {
+                        "repository": {"type": "postgres"},
+                        "queue": {"type": "postgres"},
+                        "storage": {"type": "local", "local": {"basePath": str(tmp_path)}},
+                    },
+                }
+            )
+        )
         return {"files": [str(path)]}
 
     return write
@@ -46,8 +62,14 @@ def test_from_kestras_configuration_to_a_verified_copy(server, owned, module, co
     dumped = module("postgresql_dump", config=config, dest=str(tmp_path / "dump"), free_ratio=0)
     assert dumped["changed"] and dumped["component"]["counts"] == found["counts"] and dumped["tools"]["pg_dump"]
     admin = {"login_unix_socket": str(server.sockets), "login_port": server.port, "login_user": "admin"}
-    restored = module("postgresql_restore", source=dumped["dest"], component=dumped["component"], target="kestra_dr_modules",
-                      owner="kestra", **admin)
+    restored = module(
+        "postgresql_restore",
+        source=dumped["dest"],
+        component=dumped["component"],
+        target="kestra_dr_modules",
+        owner="kestra",
+        **admin,
+    )
     assert restored["verdict"] == "verified" and restored["changed"] and restored["counts"] == found["counts"]
     copy = module("postgresql_inventory_info", config=dict(config), database="kestra_dr_modules", content=True)
     assert copy["content"] == found["content"]
@@ -63,8 +85,17 @@ def test_check_mode_changes_nothing(server, owned, module, configuration, tmp_pa
     assert os.listdir(tmp_path) == ["application.yml"]
     dumped = module("postgresql_dump", config=config, dest=str(tmp_path / "dump"), free_ratio=0)
     databases = server.sql("SELECT datname FROM pg_database ORDER BY 1")
-    rehearsed = module("postgresql_restore", check_mode=True, config=config, source=dumped["dest"], target="kestra_dr_check",
-                       component=dumped["component"], login_unix_socket=str(server.sockets), login_port=server.port, login_user="admin")
+    rehearsed = module(
+        "postgresql_restore",
+        check_mode=True,
+        config=config,
+        source=dumped["dest"],
+        target="kestra_dr_check",
+        component=dumped["component"],
+        login_unix_socket=str(server.sockets),
+        login_port=server.port,
+        login_user="admin",
+    )
     assert rehearsed["changed"] and rehearsed["counts"] == dumped["component"]["counts"]
     assert server.sql("SELECT datname FROM pg_database ORDER BY 1") == databases
     with pytest.raises(ModuleFailed) as failed:
@@ -89,8 +120,14 @@ def test_names_that_are_not_ours_are_refused(server, owned, module, configuratio
 def test_a_difference_fails(server, owned, module, configuration, tmp_path):
     dumped = module("postgresql_dump", config=configuration(owned), dest=str(tmp_path / "dump"), free_ratio=0)
     dumped["component"]["counts"]["public.flows"] = 99
-    options = {"login_unix_socket": str(server.sockets), "login_port": server.port, "login_user": "admin", "source": dumped["dest"],
-               "component": dumped["component"], "target": "kestra_dr_differs"}
+    options = {
+        "login_unix_socket": str(server.sockets),
+        "login_port": server.port,
+        "login_user": "admin",
+        "source": dumped["dest"],
+        "component": dumped["component"],
+        "target": "kestra_dr_differs",
+    }
     with pytest.raises(ModuleFailed) as failed:
         module("postgresql_restore", **options)
     assert failed.value.result["reason"] == "restore_differs" and "public.flows" in failed.value.result["msg"]
@@ -102,7 +139,9 @@ def test_a_weak_password_does_not_damage_the_facts(server, module, configuration
     """The password is the name of the database, of the user and of half of the tables' schema."""
     server.sql("CREATE ROLE weak LOGIN PASSWORD 'public'")
     name = server.kestra({"flows": 1}, owner="weak")
-    dumped = module("postgresql_dump", config=configuration(name, "weak", "public"), dest=str(tmp_path / "dump"), free_ratio=0)
+    dumped = module(
+        "postgresql_dump", config=configuration(name, "weak", "public"), dest=str(tmp_path / "dump"), free_ratio=0
+    )
     assert dumped["component"]["counts"]["public.flows"] == 1
     server.drop(name)
 
@@ -112,10 +151,17 @@ def test_job_states_and_progress(server, owned, module, configuration, tmp_path)
     module("postgresql_dump", config=configuration(owned), dest=str(tmp_path / "dump"), free_ratio=0, job_dir=str(job))
     state = json.loads((job / "state.json").read_text())
     assert list(state["phases"]) == ["preflight", "pinned", "dumped", "finished"] or set(state["phases"]) == {
-        "preflight", "pinned", "dumped", "finished"}
+        "preflight",
+        "pinned",
+        "dumped",
+        "finished",
+    }
     facts = state["phases"]["pinned"]["facts"]
     assert facts["snapshot"] and facts["server_time"].endswith("Z") and facts["tables"] > 15
-    assert state["result"]["component"]["bytes"] > 0 and json.loads((job / "progress.json").read_text())["phase"] == "finished"
+    assert (
+        state["result"]["component"]["bytes"] > 0
+        and json.loads((job / "progress.json").read_text())["phase"] == "finished"
+    )
     scan(PASSWORD, *[path.read_text() for path in job.iterdir()])
 
 
@@ -142,6 +188,7 @@ def seen_of_children(process):
 
 def connected_pids(root):
     from ansible_collections.kestra_community.dr.plugins.module_utils.core.clock import descendants
+
     return [root, *descendants(root)]
 
 
@@ -149,23 +196,32 @@ def connected_pids(root):
 def test_no_password_in_arguments_environments_or_output(server, owned, module, tmp_path, form):
     login = {"login_host": "127.0.0.1", "login_port": server.port, "login_user": "kestra", "login_password": PASSWORD}
     empty = server.database("kestra")
-    for name, options in (("postgresql_dump", {"database": owned, "dest": str(tmp_path / "dump"), "format": form, "free_ratio": 0}),
-                          ("postgresql_restore", {"source": str(tmp_path / "dump"), "target": empty, "create": False})):
+    for name, options in (
+        ("postgresql_dump", {"database": owned, "dest": str(tmp_path / "dump"), "format": form, "free_ratio": 0}),
+        ("postgresql_restore", {"source": str(tmp_path / "dump"), "target": empty, "create": False}),
+    ):
         process = module(name, background=True, job_dir=str(tmp_path / name), **login, **options)
         seen = seen_of_children(process)
         output = process.stdout.read() + process.stderr.read()
         assert process.returncode == 0, output
         programs = {os.path.basename(text.split(b"\0")[0]) for kind, text in seen if kind == "cmdline"}
         assert programs & {b"pg_dump", b"pg_restore", b"psql"}, "no child was seen"
-        scan(PASSWORD, output, *[text.decode("utf-8", "replace") for kind, text in seen],
-             *[path.read_text() for path in (tmp_path / name).iterdir()])
+        scan(
+            PASSWORD,
+            output,
+            *[text.decode("utf-8", "replace") for kind, text in seen],
+            *[path.read_text() for path in (tmp_path / name).iterdir()],
+        )
     server.drop(empty)
 
 
 def test_wrong_credentials_and_options(server, owned, module, tmp_path):
     login = {"login_host": "127.0.0.1", "login_port": server.port, "login_user": "kestra", "database": owned}
-    for options, reason in (({"login_password": "wrong-" + PASSWORD}, "login_refused"), ({}, "login_refused"),
-                            ({"login_password_file": str(tmp_path / "none")}, "password_file")):
+    for options, reason in (
+        ({"login_password": "wrong-" + PASSWORD}, "login_refused"),
+        ({}, "login_refused"),
+        ({"login_password_file": str(tmp_path / "none")}, "password_file"),
+    ):
         with pytest.raises(ModuleFailed) as failed:
             module("postgresql_inventory_info", **dict(login, **options))
         assert failed.value.result["reason"] == reason and failed.value.result["msg"]
@@ -177,15 +233,30 @@ def test_wrong_credentials_and_options(server, owned, module, tmp_path):
 def test_the_manifest_file_serves_as_well(server, owned, module, configuration, tmp_path):
     dumped = module("postgresql_dump", config=configuration(owned), dest=str(tmp_path / "dump"), free_ratio=0)
     manifest = {
-        "schema": 1, "id": "20261123T001500Z-a1b2c3", "created": "2026-11-23T00:15:00Z", "sealed": "2026-11-23T00:16:00Z",
-        "collection": "1.0.0", "instance": {"name": "kestra", "id": "kestra", "uuid": None, "hosts": []},
-        "kestra": {"version": None, "edition": None, "facts": "not_run"}, "tools": {}, "consistency": {"mode": "offline"},
-        "self_contained": True, "components": {"database": dict(dumped["component"], snapshot="abc", path="/database")},
-        "in_flight": {"total": 0, "executions": []}, "timings": {}}
+        "schema": 1,
+        "id": "20261123T001500Z-a1b2c3",
+        "created": "2026-11-23T00:15:00Z",
+        "sealed": "2026-11-23T00:16:00Z",
+        "collection": "1.0.0",
+        "instance": {"name": "kestra", "id": "kestra", "uuid": None, "hosts": []},
+        "kestra": {"version": None, "edition": None, "facts": "not_run"},
+        "tools": {},
+        "consistency": {"mode": "offline"},
+        "self_contained": True,
+        "components": {"database": dict(dumped["component"], snapshot="abc", path="/database")},
+        "in_flight": {"total": 0, "executions": []},
+        "timings": {},
+    }
     path = tmp_path / "manifest.json"
     path.write_text(json.dumps(manifest))
-    options = {"login_unix_socket": str(server.sockets), "login_port": server.port, "login_user": "admin", "source": dumped["dest"],
-               "target": "kestra_dr_manifest", "manifest": str(path)}
+    options = {
+        "login_unix_socket": str(server.sockets),
+        "login_port": server.port,
+        "login_user": "admin",
+        "source": dumped["dest"],
+        "target": "kestra_dr_manifest",
+        "manifest": str(path),
+    }
     assert module("postgresql_restore", **options)["verdict"] == "verified"
     server.drop("kestra_dr_manifest")
     manifest["components"]["database"]["bytes"] += 1
@@ -200,7 +271,9 @@ def test_connections_are_gone_afterwards(server, owned, module, configuration):
     with connect.connect(server.admin()) as connection:
         until = time.monotonic() + 5
         while time.monotonic() < until:
-            left = connection.execute("SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE datname = %s", (owned,)).fetchone()[0]
+            left = connection.execute(
+                "SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE datname = %s", (owned,)
+            ).fetchone()[0]
             if not left:
                 break
             time.sleep(0.1)

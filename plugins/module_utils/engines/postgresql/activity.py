@@ -20,7 +20,8 @@ SELECT a.pid, a.usename::text, a.application_name, a.client_addr::text, a.state,
 _HEARTBEATS = """
 SELECT service_id, service_type, state, value #>> '{{server,hostname}}',
        pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - updated_at)
-  FROM {table} WHERE state <> ALL (%s) AND updated_at > pg_catalog.clock_timestamp() - pg_catalog.make_interval(secs => %s)
+  FROM {table} WHERE state <> ALL (%s)
+   AND updated_at > pg_catalog.clock_timestamp() - pg_catalog.make_interval(secs => %s)
  ORDER BY updated_at DESC"""
 
 

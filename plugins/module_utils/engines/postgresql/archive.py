@@ -178,7 +178,7 @@ def _head(reader, kind) -> Toc:
             raise damaged("its header names an unknown compression")
     else:
         method = "none" if reader.integer() == 0 else "gzip"
-    for unused in range(7):  # the time it was made
+    for _unused in range(7):  # the time it was made
         reader.integer()
     database, server, writer = reader.text(), reader.text(), reader.text()
     if server is None or writer is None:
@@ -222,7 +222,7 @@ def _entry(reader, toc) -> Entry:
 
 
 def detect(path) -> tuple:
-    """(format, path) of a dump: a directory made by -Fd, one of the other formats, or a directory holding one such file.
+    """(format, path) of a dump: a directory made by -Fd, a file in another format, or a directory with one such file.
 
     Raises StateError when there is nothing, IntegrityError for an empty file and for what is no dump.
     """

@@ -12,10 +12,16 @@ import time
 from ...core import proc
 
 
-def first_error(exc) -> str:
-    """The first line a client program marks as an error, without its own name; the message of exc if there is none."""
-    found = re.search(r"^.*?(?:error|ERROR|FATAL): *(.+)$", exc.detail.get("stderr_tail", ""), re.MULTILINE)
-    return f"{os.path.basename(exc.detail['argv0'])} failed: {found.group(1).strip().rstrip('.')}." if found else exc.message
+def first_error(exc, harmless=None) -> str:
+    """The first line a client program marks as an error, without its own name; the message of exc if there is none.
+
+    harmless: text of errors to pass over.
+    """
+    for line in exc.detail.get("stderr_tail", "").splitlines():
+        found = re.match(r".*?(?:error|ERROR|FATAL): *(.+)$", line)
+        if found and not (harmless and harmless in line):
+            return f"{os.path.basename(exc.detail['argv0'])} failed: {found.group(1).strip().rstrip('.')}."
+    return exc.message
 
 
 class Child:

@@ -29,7 +29,8 @@ KEEPALIVES = {"keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 10,
 # Variables of the caller's environment that would silently change what is connected to, or what is read there.
 _FOREIGN = ("PGSERVICE", "PGSERVICEFILE", "PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD",
             "PGPASSFILE", "PGOPTIONS", "PGAPPNAME", "PGSSLMODE", "PGSSLROOTCERT", "PGSSLCERT", "PGSSLKEY",
-            "PGTARGETSESSIONATTRS", "PGCONNECT_TIMEOUT", "PGCLIENTENCODING", "PGTZ", "PGDATESTYLE", "PGGEQO", "PG_COLOR")
+            "PGTARGETSESSIONATTRS", "PGCONNECT_TIMEOUT", "PGCLIENTENCODING", "PGTZ", "PGDATESTYLE", "PGGEQO",
+            "PG_COLOR")
 
 # libpq's parameters and the variables its programs take them from.
 _VARIABLES = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "dbname": "PGDATABASE", "sslmode": "PGSSLMODE",
@@ -114,8 +115,8 @@ def connect(login, database=None, *, application=APPLICATION, autocommit=True):
         connection = psycopg.connect(autocommit=True, prepare_threshold=None, **parameters)
     except psycopg.OperationalError as exc:
         raise connect_error(login, name, str(exc)) from None
-    for setting, value in (("TimeZone", "UTC"), ("search_path", ""), ("statement_timeout", "0"), ("lock_timeout", f"{LOCK_TIMEOUT}s"),
-                           ("idle_in_transaction_session_timeout", "0"), ("DateStyle", "ISO"),
+    for setting, value in (("TimeZone", "UTC"), ("search_path", ""), ("statement_timeout", "0"),
+                           ("lock_timeout", f"{LOCK_TIMEOUT}s"), ("idle_in_transaction_session_timeout", "0"), ("DateStyle", "ISO"),
                            ("IntervalStyle", "postgres"), ("extra_float_digits", "3"), ("row_security", "off")):
         connection.execute("SELECT pg_catalog.set_config(%s, %s, false)", (setting, value))
     if connection.info.server_version >= 140000:
@@ -142,7 +143,7 @@ def connect_error(login, database, text) -> ConnectError:
 def pass_line(password) -> str:
     """The one line of a password file, good for every server (libpq: colon and backslash are escaped)."""
     if "\n" in password or "\r" in password or "\0" in password:
-        raise ConfigError("The database password holds a line break, which password files of PostgreSQL cannot express.",
+        raise ConfigError("The database password holds a line break, which PostgreSQL's password files cannot express.",
                           reason="password_unsupported", hint="Choose a password without line breaks.")
     return "*:*:*:*:" + password.replace("\\", "\\\\").replace(":", "\\:") + "\n"
 
@@ -201,7 +202,7 @@ def query_error(exc, doing) -> ConnectError:
     lost = state is None or state[:2] in ("08", "57")
     if state == "55P03":
         return ConnectError(f"A lock was not free in time while {doing}.", reason="lock_timeout",
-                            hint="Look in pg_locks who holds it (a migration, a forgotten transaction), then run again.",
+                            hint="See in pg_locks who holds it (a migration, a forgotten transaction), then run again.",
                             detail={"sqlstate": state})
     text = " ".join(str(exc).split()).rstrip(".") or type(exc).__name__
     return ConnectError(f"The database failed while {doing}: {text}.",

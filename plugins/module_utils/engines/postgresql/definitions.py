@@ -75,7 +75,8 @@ _TYPES = f"""
 SELECT n.nspname, t.typname, t.typtype::text,
        (SELECT pg_catalog.jsonb_agg(e.enumlabel ORDER BY e.enumsortorder)
           FROM pg_catalog.pg_enum e WHERE e.enumtypid = t.oid),
-       CASE WHEN t.typtype = 'd' THEN pg_catalog.format_type(t.typbasetype, t.typtypmod) END, t.typnotnull, t.typdefault,
+       CASE WHEN t.typtype = 'd' THEN pg_catalog.format_type(t.typbasetype, t.typtypmod) END,
+       t.typnotnull, t.typdefault,
        (SELECT pg_catalog.jsonb_agg(pg_catalog.pg_get_constraintdef(k.oid) ORDER BY k.conname)
           FROM pg_catalog.pg_constraint k WHERE k.contypid = t.oid AND k.contype <> 'n'),
        (SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(a.attname,

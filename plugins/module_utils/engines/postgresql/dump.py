@@ -134,7 +134,7 @@ def require_space(plan, dest, ratio) -> None:
 
 
 def sweep(dest) -> bool:
-    """Removes what a dead run left in DEST.part, and ends a pg_dump it left behind. Raises LockedError while it lives."""
+    """Removes what a dead run left in DEST.part, and ends its pg_dump. Raises LockedError while the run lives."""
     part = files.part_name(dest)
     if not os.path.isdir(part):
         return False
@@ -252,7 +252,7 @@ def explain(exc) -> ToolError:
              "Free space on the file system of the dump, or use another directory, then run again."),
             # Whoever wants to alter a table waits for the pin; pg_dump and its workers must not queue up behind.
             ("could not obtain lock on relation|due to (lock|statement) timeout", "lock_timeout",
-             "Something wanted to alter a table during the dump (a migration of Kestra). Let it finish, then run again.")):
+             "Something wanted to alter a table during the dump (a migration of Kestra). Let it end, then run again.")):
         if re.search(pattern, exc.detail.get("stderr_tail", "")):
             return ToolError(first_error(exc), reason=reason, detail=exc.detail, hint=hint)
     return ToolError(first_error(exc), reason=exc.reason, detail=exc.detail, hint=exc.hint)
@@ -276,7 +276,7 @@ class _Watch:
 
 
 def _digest(place, options, progress) -> tuple:
-    """([{path, size, sha256}], {file: RowCounter}) of all files; rows are counted in the same pass where they can be."""
+    """([{path, size, sha256}], {file: RowCounter}) of all files; rows are counted in the same pass if they can be."""
     paths = sorted(os.listdir(place))
     counting = options.format == "directory" and options.compression == "none"
     total, done, guard = audit.total_bytes(place), [0], threading.Lock()

@@ -76,7 +76,7 @@ def relations(connection, schemas=None) -> list:
 
 
 def privileges_missing(found) -> list:
-    """What the connecting role lacks to read all of it, as [{"object", "kind", "missing"}]. found: of relations(). Pure."""
+    """What the connecting role lacks to read all of it: [{"object", "kind", "missing"}]. found: of relations(). Pure."""
     missing = []
     for relation in found:
         if relation.kind in ("v", "f"):

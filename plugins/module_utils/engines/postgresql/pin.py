@@ -88,7 +88,7 @@ class Pin:
         """Locks first, then the snapshot, so that no table can change in between; until both show the same tables."""
         connection = self._connection
         who = inventory.role(connection)["name"]
-        for attempt in range(_ATTEMPTS):
+        for _unused in range(_ATTEMPTS):
             wanted = inventory.relations(connection, self._schemas)
             inventory.require_privileges(wanted, who)
             connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -102,7 +102,7 @@ class Pin:
                 self._export()
                 return
             connection.execute("ROLLBACK")
-        raise RefusedError(f"Tables of {self._database} are created or dropped all the time; no snapshot can be pinned.",
+        raise RefusedError(f"Tables of {self._database} come and go all the time; no snapshot can be pinned.",
                            reason="schema_changing", hint="Wait until migrations have ended, then run again.")
 
     def _lock(self, wanted) -> bool:

@@ -79,7 +79,7 @@ def sweep(base) -> list:
 
 
 def _end_orphan(data) -> None:
-    """Ends a postmaster that outlived its owner. Known by its data directory, in its pid file and on its command line."""
+    """Ends a postmaster that outlived its owner, known by its pid file and the directory on its command line."""
     try:
         with open(os.path.join(data, "postmaster.pid"), encoding="ascii") as handle:
             pid = int(handle.readline())

@@ -59,7 +59,8 @@ def inspect(source, expected=None, *, bin_dir=None, progress=None) -> Source:
 
 def from_audit(report) -> dict:
     """What a foreign dump tells of itself, in the form of a manifest's component; definitions are unknown. Pure."""
-    return {"format": report["format"], "foreign": True, "timezone": None, "counts": report["counts"], "uncounted": report["uncounted"],
+    return {"format": report["format"], "foreign": True, "timezone": None,
+            "counts": report["counts"], "uncounted": report["uncounted"],
             "objects": {"sequences": report["sequences"]} if report["sequences"] else None,
             "identity": {"system_identifier": None, "database": report["database"], "encoding": report["encoding"],
                          "server_version": report["server_version"]},

@@ -55,7 +55,7 @@ class Loader:
         """
         connections = []
         try:
-            for unused in range(self._streams):
+            for _unused in range(self._streams):
                 connections.append(self._session())
             with decode.entry_rows(client, path, entry) as blocks:
                 threads = [threading.Thread(target=self._read, args=(blocks,), name="reader", daemon=True)]
@@ -120,7 +120,7 @@ class Loader:
                 with self._guard:
                     self.bytes += len(block)
                     self.rows += block.count(b"\n")
-            for unused in range(self._streams):
+            for _unused in range(self._streams):
                 self._put(None)
         except Exception as exc:  # handed to the caller's thread
             self._fail(exc)

@@ -43,20 +43,20 @@ def require_free(connection, databases, *, terminate_idle_of=None, terminate_our
 
 
 def _privileges(connection, databases) -> None:
-    row = connection.execute("SELECT rolsuper, rolcreatedb, rolname FROM pg_catalog.pg_roles WHERE rolname = current_user"
-                             ).fetchone()
+    row = connection.execute(
+        "SELECT rolsuper, rolcreatedb, rolname FROM pg_catalog.pg_roles WHERE rolname = current_user").fetchone()
     for name in databases:
         owner = connection.execute(
             "SELECT pg_catalog.pg_has_role(datdba, 'USAGE') FROM pg_catalog.pg_database WHERE datname = %s",
             (name,)).fetchone()
         if owner and not (row[0] or (row[1] and owner[0])):
             raise RefusedError(f"The role {row[2]} may not rename the database {name}.", reason="privileges_missing",
-                               hint="Renaming needs the owner with CREATEDB, or a superuser; give login_user accordingly.",
+                               hint="Renaming needs the owner with CREATEDB, or a superuser: give such a login_user.",
                                detail={"role": row[2], "database": name})
 
 
 def rename(login, renames, *, terminate_idle_of=None) -> None:
-    """Renames databases [(old, new)], all in one transaction: all or none. Raises RefusedError while they are in use."""
+    """Renames databases [(old, new)] in one transaction: all or none. Raises RefusedError while they are in use."""
     psycopg = connect.driver()
     with connect.connect(login, application="kestra_dr swap") as connection:
         try:
@@ -112,7 +112,7 @@ def noted(connection, name):
 
 
 def create(login, name, *, owner, identity, owner_password=None, locale=None, settings=(), comment=None) -> None:
-    """Creates an empty database like the dumped one, with a comment. identity: of the manifest (encoding, collate, ctype, provider).
+    """Creates an empty database like the dumped one, with a comment. identity: of the manifest.
 
     owner: role that owns it; created with owner_password when it does not exist. locale: instead of the recorded one.
     settings: ["name=value"] of ALTER DATABASE. Raises RefusedError, ConnectError.
@@ -139,7 +139,7 @@ def create(login, name, *, owner, identity, owner_password=None, locale=None, se
                 psycopg.errors.InvalidParameterValue) as exc:
             raise RefusedError(f"The database {name} cannot be created like the source: {exc.diag.message_primary}.",
                                reason="locale_missing",
-                               hint="Install that locale on the server, or give another by the option locale (C.UTF-8).",
+                               hint="Install that locale on the server, or give another by the option locale.",
                                detail={"identity": identity}) from None
         except psycopg.Error as exc:
             raise connect.query_error(exc, f"creating the database {name}") from None

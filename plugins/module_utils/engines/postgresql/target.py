@@ -141,8 +141,8 @@ def _empty(connection, options) -> bool:
     if allowed is not None and not allowed[0]:
         raise RefusedError(f"The role {who} may not create anything in the schema public of {options.database}.",
                            reason="privileges_missing",
-                           hint=f"As the database's owner: GRANT CREATE ON SCHEMA public TO {names.display(who)}; since "
-                                "PostgreSQL 15 only the owner of the database has it.", detail={"role": who})
+                           hint=f"As the database's owner: GRANT CREATE ON SCHEMA public TO {names.display(who)}; "
+                                "since PostgreSQL 15 only the owner of the database has it.", detail={"role": who})
     return marked is not None
 
 
@@ -204,10 +204,12 @@ def prepare(login, source, options, target) -> None:
 
 
 _DROPS = """
-SELECT pg_catalog.format('DROP %%s IF EXISTS %%s CASCADE', what, pg_catalog.format('%%I.%%I', n.nspname, name) || arguments)
+SELECT pg_catalog.format('DROP %%s IF EXISTS %%s CASCADE', what,
+                         pg_catalog.format('%%I.%%I', n.nspname, name) || arguments)
   FROM (SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE' WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW'
                               WHEN 'f' THEN 'FOREIGN TABLE' ELSE 'TABLE' END AS what,
-               c.relnamespace AS space, c.relname AS name, '' AS arguments, c.oid, 'pg_class'::pg_catalog.regclass AS cat, 1 AS turn
+               c.relnamespace AS space, c.relname AS name, '' AS arguments, c.oid,
+               'pg_class'::pg_catalog.regclass AS cat, 1 AS turn
           FROM pg_catalog.pg_class c WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
          UNION ALL
         SELECT 'ROUTINE', p.pronamespace, p.proname, '(' || pg_catalog.pg_get_function_identity_arguments(p.oid) || ')',

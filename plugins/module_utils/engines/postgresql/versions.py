@@ -125,7 +125,7 @@ def knows_restrict(version) -> bool:
 
 
 def find_clients(bin_dir=None, places=PLACES) -> list:
-    """Client programs installed here, as Clients. bin_dir: look there only; raises ToolError when they are not there."""
+    """Client programs installed here, as Clients. bin_dir: look there only; raises ToolError when there are none."""
     if bin_dir is not None:
         return [Client(bin_dir, _version(bin_dir, "pg_dump"))]
     return _installed(("pg_dump", "pg_restore", "psql"), places)

@@ -40,8 +40,8 @@ class Watchdog:
             self._token, self._alive = token, now
         if now - self._alive > self._limit:
             raise ToolError(f"The restore gave no sign of work for {self._limit:g} s and was ended.", reason="hung",
-                            hint="The dump may be damaged, or a session on the target may hold a lock; see the server's "
-                                 "log.")
+                            hint="The dump may be damaged, or a session on the target may hold a lock; see the "
+                                 "server's log.")
 
     def _look(self):
         psycopg = connect.driver()

@@ -18,7 +18,7 @@ _IGNORED = re.compile(r"errors ignored on restore: (\d+)")
 
 
 def skipped(entry) -> bool:
-    """Whether an entry says what every new database already has, and only its owner or a superuser may say again. Pure."""
+    """Whether an entry says what every new database already has, and only its owner may say again. Pure."""
     if entry.description == "SCHEMA":
         return entry.tag == "public"
     return entry.description == "COMMENT" and (entry.tag == "SCHEMA public" or entry.tag.startswith("EXTENSION "))
@@ -141,7 +141,8 @@ def only_transaction_timeout(detail) -> bool:
     """Whether the only errors a pg_restore met are that the server does not know transaction_timeout. Pure."""
     text = detail.get("stderr_tail", "")
     ignored = _IGNORED.search(text)
-    return ignored is not None and text.count(_TRANSACTION_TIMEOUT) == int(ignored.group(1)) == text.count(": error: ")
+    # Parallel workers print it too, without being counted.
+    return ignored is not None and text.count(_TRANSACTION_TIMEOUT) == text.count(": error: ") >= int(ignored.group(1))
 
 
 def explain(exc) -> ToolError:
@@ -157,5 +158,5 @@ def explain(exc) -> ToolError:
             (r"(server closed the connection|terminating connection|connection to server)", "connection_lost",
              "The server went away during the restore; the half-made database is swept by the next attempt.")):
         if re.search(pattern, text):
-            return ToolError(first_error(exc), reason=reason, hint=hint, detail=exc.detail)
-    return ToolError(first_error(exc), reason=exc.reason, hint=exc.hint, detail=exc.detail)
+            return ToolError(first_error(exc, _TRANSACTION_TIMEOUT), reason=reason, hint=hint, detail=exc.detail)
+    return ToolError(first_error(exc, _TRANSACTION_TIMEOUT), reason=exc.reason, hint=exc.hint, detail=exc.detail)

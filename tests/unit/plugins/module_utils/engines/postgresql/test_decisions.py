@@ -2,6 +2,7 @@
 # GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Decisions about dumps, restores, connections and options that need no server."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -9,22 +10,52 @@ import os
 
 import pytest
 
-from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import ConfigError, RefusedError, ToolError
+from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import (
+    ConfigError,
+    RefusedError,
+    ToolError,
+)
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import (
-    activity, archive, child, connect, dump, options, pin, restore, source, split, swap, target, work)
-from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql.inventory import Relation, privileges_missing
+    activity,
+    archive,
+    child,
+    connect,
+    dump,
+    options,
+    pin,
+    restore,
+    source,
+    split,
+    swap,
+    target,
+    work,
+)
+from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql.inventory import (
+    Relation,
+    privileges_missing,
+)
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql.versions import Client
 
 PG15, PG17 = Client("/pg15", (15, 18)), Client("/pg17", (17, 2))
 
 
-# -- dump -----------------------------------------------------------------------------------------------------------------
+# -- dump -------------------------------------------------------------------------------------------------------------
+
 
 def test_arguments_of_pg_dump():
     chosen = dump.Options(jobs=3, schemas=('odd "schema',))
     assert dump.arguments(PG15, chosen, "0003-1", ['"public"."logs"'], "/d/dump") == [
-        "/pg15/pg_dump", "--format=d", "--file=/d/dump", "--snapshot=0003-1", "--no-password", "--lock-wait-timeout=10000", "--jobs=3", "--compress=0",
-        '--schema="odd ""schema"', '--exclude-table-data="public"."logs"']
+        "/pg15/pg_dump",
+        "--format=d",
+        "--file=/d/dump",
+        "--snapshot=0003-1",
+        "--no-password",
+        "--lock-wait-timeout=10000",
+        "--jobs=3",
+        "--compress=0",
+        '--schema="odd ""schema"',
+        '--exclude-table-data="public"."logs"',
+    ]
     assert "--no-owner" in dump.arguments(PG15, dump.Options(format="plain"), "1", [], "/d")
     tar = dump.arguments(PG15, dump.Options(format="tar", jobs=8), "1", [], "/d")
     assert not [item for item in tar if item.startswith(("--jobs", "--compress"))]
@@ -43,17 +74,30 @@ def relation(table, schema="public", kind="r", usable=True, readable=True, hidde
 def test_exact_tables():
     found = [relation("logs"), relation("logs", "other"), relation("Odd name"), relation("v", kind="v")]
     assert [item.name for item in pin.exact(["logs"], found)] == ["public.logs", "other.logs"]
-    assert [item.name for item in pin.exact(["public.logs", '"Odd name"'], found)] == ["public.logs", 'public."Odd name"']
+    assert [item.name for item in pin.exact(["public.logs", '"Odd name"'], found)] == [
+        "public.logs",
+        'public."Odd name"',
+    ]
     for unknown in ("v", "public.nothing", "l%"):
         with pytest.raises(RefusedError):
             pin.exact([unknown], found)
 
 
 def test_privileges_missing():
-    found = [relation("a"), relation("b", readable=False), relation("c", hidden=True), relation("v", kind="v", readable=False),
-             relation("s", kind="S", readable=False), relation("d", "closed", usable=False)]
+    found = [
+        relation("a"),
+        relation("b", readable=False),
+        relation("c", hidden=True),
+        relation("v", kind="v", readable=False),
+        relation("s", kind="S", readable=False),
+        relation("d", "closed", usable=False),
+    ]
     assert [(item["kind"], item["object"], len(item["missing"])) for item in privileges_missing(found)] == [
-        ("table", "public.b", 1), ("table", "public.c", 1), ("sequence", "public.s", 1), ("table", "closed.d", 1)]
+        ("table", "public.b", 1),
+        ("table", "public.c", 1),
+        ("sequence", "public.s", 1),
+        ("table", "closed.d", 1),
+    ]
 
 
 def test_space():
@@ -70,16 +114,26 @@ def test_strays_are_described():
     assert "7 rows" in dump.describe_timezone({"timezone": "UTC", "timezone_strays": {"public.e.start_date": 7}})[0]
 
 
-# -- restore --------------------------------------------------------------------------------------------------------------
+# -- restore ----------------------------------------------------------------------------------------------------------
+
 
 def entry(description, tag, namespace=""):
     return archive.Entry(1, False, tag, description, 2, "", "", namespace, "", ())
 
 
-@pytest.mark.parametrize("item,left_out", [
-    (entry("SCHEMA", "public"), True), (entry("COMMENT", "SCHEMA public"), True), (entry("COMMENT", "EXTENSION pgcrypto"), True),
-    (entry("SCHEMA", "other"), False), (entry("COMMENT", "TABLE public", "public"), False), (entry("EXTENSION", "pgcrypto"), False),
-    (entry("TABLE", "public", "public"), False), (entry("COMMENT", "TABLE \"EXTENSION x\"", "public"), False)])
+@pytest.mark.parametrize(
+    "item,left_out",
+    [
+        (entry("SCHEMA", "public"), True),
+        (entry("COMMENT", "SCHEMA public"), True),
+        (entry("COMMENT", "EXTENSION pgcrypto"), True),
+        (entry("SCHEMA", "other"), False),
+        (entry("COMMENT", "TABLE public", "public"), False),
+        (entry("EXTENSION", "pgcrypto"), False),
+        (entry("TABLE", "public", "public"), False),
+        (entry("COMMENT", 'TABLE "EXTENSION x"', "public"), False),
+    ],
+)
 def test_entries_left_out(item, left_out):
     assert work.skipped(item) is left_out
 
@@ -88,26 +142,53 @@ def test_arguments_of_pg_restore():
     found = source.Source("directory", "/d", {}, None, (15, 1), (15, 1), [], False)
     argv = work.arguments(PG15, found, target.Options("a=b"), role="kestra", listed="/l", section="data", jobs=2)
     assert argv[0] == "/pg15/pg_restore" and argv[1].endswith("dbname='a=b'")
-    assert {"--no-owner", "--no-privileges", "--role=kestra", "--section=data", "--jobs=2", "--use-list=/l"} <= set(argv)
-    tar = work.arguments(PG15, dataclasses.replace(found, format="tar"), target.Options("x", privileges=True), role=None, listed="/l", jobs=4)
+    assert {"--no-owner", "--no-privileges", "--role=kestra", "--section=data", "--jobs=2", "--use-list=/l"} <= set(
+        argv
+    )
+    tar = work.arguments(
+        PG15,
+        dataclasses.replace(found, format="tar"),
+        target.Options("x", privileges=True),
+        role=None,
+        listed="/l",
+        jobs=4,
+    )
     assert not [item for item in tar if item.startswith(("--jobs", "--no-privileges", "--role"))]
 
 
-@pytest.mark.parametrize("sizes,streams,share,chosen", [
-    ({1: 90 << 20, 2: 9 << 20, 3: 1 << 20}, 2, 0.2, [1]), ({1: 50 << 20, 2: 50 << 20}, 2, 0.2, [1, 2]), ({1: 90 << 20}, 1, 0.2, []),
-    ({1: 90 << 20}, 2, 0, []), ({1: 1 << 20}, 2, 0.2, []), ({}, 2, 0.2, []), ({1: 0}, 2, 0.2, [])])
+@pytest.mark.parametrize(
+    "sizes,streams,share,chosen",
+    [
+        ({1: 90 << 20, 2: 9 << 20, 3: 1 << 20}, 2, 0.2, [1]),
+        ({1: 50 << 20, 2: 50 << 20}, 2, 0.2, [1, 2]),
+        ({1: 90 << 20}, 1, 0.2, []),
+        ({1: 90 << 20}, 2, 0, []),
+        ({1: 1 << 20}, 2, 0.2, []),
+        ({}, 2, 0.2, []),
+        ({1: 0}, 2, 0.2, []),
+    ],
+)
 def test_choice_of_big_tables(sizes, streams, share, chosen):
     assert split.choose(sizes, streams, share) == chosen
 
 
-TIMEOUT = ('pg_restore: error: could not execute query: ERROR:  unrecognized configuration parameter "transaction_timeout"\n'
-           "Command was: SET transaction_timeout = 0;\n")
+TIMEOUT = (
+    'pg_restore: error: could not execute query: ERROR:  unrecognized configuration parameter "transaction_timeout"\n'
+    "Command was: SET transaction_timeout = 0;\n"
+)
 
 
-@pytest.mark.parametrize("text,only", [
-    (TIMEOUT + "pg_restore: warning: errors ignored on restore: 1", True), (TIMEOUT * 3 + "pg_restore: warning: errors ignored on restore: 3", True),
-    (TIMEOUT + "pg_restore: error: other\npg_restore: warning: errors ignored on restore: 2", False),
-    (TIMEOUT + "pg_restore: warning: errors ignored on restore: 2", False), (TIMEOUT, False), ("", False)])
+@pytest.mark.parametrize(
+    "text,only",
+    [
+        (TIMEOUT + "pg_restore: warning: errors ignored on restore: 1", True),
+        (TIMEOUT * 4 + "pg_restore: warning: errors ignored on restore: 2", True),
+        (TIMEOUT + "pg_restore: error: other\npg_restore: warning: errors ignored on restore: 2", False),
+        (TIMEOUT + "pg_restore: warning: errors ignored on restore: 2", False),
+        (TIMEOUT, False),
+        ("", False),
+    ],
+)
 def test_errors_that_are_none(text, only):
     assert work.only_transaction_timeout({"stderr_tail": text}) is only
 
@@ -115,38 +196,68 @@ def test_errors_that_are_none(text, only):
 def test_judgement():
     found = {"counts": {"public.a": 1}, "objects": {"sequences": {}}, "generated_timestamps": {}}
     expected = {"counts": {"public.a": 1}, "objects": None, "generated_timestamps": None}
-    assert restore.judge(expected, found) == {"verdict": "verified", "depth": "counts", "counts": {"public.a": 1}, "differences": []}
+    assert restore.judge(expected, found) == {
+        "verdict": "verified",
+        "depth": "counts",
+        "counts": {"public.a": 1},
+        "differences": [],
+    }
     lost = restore.judge(dict(expected, counts={"public.a": 2, "public.b": 0}), found)
     assert lost["verdict"] == "differs" and [item["name"] for item in lost["differences"]] == ["public.a", "public.b"]
     assert restore.judge(dict(expected, counts={}), found)["verdict"] == "differs"
 
 
 def test_judgement_of_foreign_dumps():
-    found = {"counts": {"public.a": 1, "public.none": 0}, "objects": {"sequences": {"s": {"last_value": 1, "is_called": True}}},
-             "generated_timestamps": {}}
-    foreign = {"foreign": True, "counts": {"public.a": 1}, "uncounted": [], "generated_timestamps": None,
-               "objects": {"sequences": {"s": {"last_value": 1, "is_called": True}}}}
+    found = {
+        "counts": {"public.a": 1, "public.none": 0},
+        "objects": {"sequences": {"s": {"last_value": 1, "is_called": True}}},
+        "generated_timestamps": {},
+    }
+    foreign = {
+        "foreign": True,
+        "counts": {"public.a": 1},
+        "uncounted": [],
+        "generated_timestamps": None,
+        "objects": {"sequences": {"s": {"last_value": 1, "is_called": True}}},
+    }
     assert restore.judge(foreign, found)["verdict"] == "verified"
     assert restore.judge(dict(foreign, counts={}), found)["verdict"] == "differs"
     assert restore.judge(dict(foreign, counts={}, uncounted=["x"]), found)["verdict"] == "unverified"
-    assert restore.judge(dict(foreign, objects={"sequences": {"s": {"last_value": 2, "is_called": True}}}), found)["verdict"] == "differs"
+    assert (
+        restore.judge(dict(foreign, objects={"sequences": {"s": {"last_value": 2, "is_called": True}}}), found)[
+            "verdict"
+        ]
+        == "differs"
+    )
 
 
 def test_create_statement():
-    identity = {"encoding": "UTF8", "collate": "de_DE.UTF-8", "ctype": "de_DE.UTF-8", "locale_provider": "c", "locale": None}
+    identity = {
+        "encoding": "UTF8",
+        "collate": "de_DE.UTF-8",
+        "ctype": "de_DE.UTF-8",
+        "locale_provider": "c",
+        "locale": None,
+    }
     assert swap.create_statement("a", "o", identity, None, 150000) == (
-        'CREATE DATABASE "a" TEMPLATE template0 OWNER "o" ENCODING \'UTF8\' LC_COLLATE \'de_DE.UTF-8\' LC_CTYPE \'de_DE.UTF-8\' '
-        "LOCALE_PROVIDER libc")
-    assert swap.create_statement("a", None, identity, "C'", 150000).endswith("ENCODING 'UTF8' LC_COLLATE 'C''' LC_CTYPE 'C'''")
+        "CREATE DATABASE \"a\" TEMPLATE template0 OWNER \"o\" ENCODING 'UTF8' LC_COLLATE 'de_DE.UTF-8' LC_CTYPE 'de_DE.UTF-8' "
+        "LOCALE_PROVIDER libc"
+    )
+    assert swap.create_statement("a", None, identity, "C'", 150000).endswith(
+        "ENCODING 'UTF8' LC_COLLATE 'C''' LC_CTYPE 'C'''"
+    )
     icu = dict(identity, locale_provider="i", locale="de")
     assert swap.create_statement("a", None, icu, None, 150000).endswith("LOCALE_PROVIDER icu ICU_LOCALE 'de'")
     assert "PROVIDER" not in swap.create_statement("a", None, icu, None, 140000)
     assert swap.create_statement("a", None, {}, None, 150000) == 'CREATE DATABASE "a" TEMPLATE template0'
 
 
-# -- connections ----------------------------------------------------------------------------------------------------------
+# -- connections ------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("password,line", [("x", "*:*:*:*:x\n"), ("a:b\\c", "*:*:*:*:a\\:b\\\\c\n"), (" 'ü% ", "*:*:*:*: 'ü% \n")])
+
+@pytest.mark.parametrize(
+    "password,line", [("x", "*:*:*:*:x\n"), ("a:b\\c", "*:*:*:*:a\\:b\\\\c\n"), (" 'ü% ", "*:*:*:*: 'ü% \n")]
+)
 def test_pass_line(password, line):
     assert connect.pass_line(password) == line
 
@@ -158,7 +269,9 @@ def test_passwords_a_file_cannot_hold(password):
     assert password not in str(refused.value.to_result())
 
 
-LOGIN = connect.Login(user="kestra", host="db1", port=5433, password="pässword:1", ssl_mode="verify-full", ssl_root_cert="/ca")
+LOGIN = connect.Login(
+    user="kestra", host="db1", port=5433, password="pässword:1", ssl_mode="verify-full", ssl_root_cert="/ca"
+)
 
 
 def test_the_environment_of_children(monkeypatch):
@@ -181,29 +294,56 @@ def test_no_password_shows():
     assert connect.conninfo("it's \\ x").endswith("dbname='it\\'s \\\\ x'")
 
 
-@pytest.mark.parametrize("text,reason", [
-    ('FATAL:  password authentication failed for user "kestra"', "login_refused"), ('FATAL:  role "x" does not exist', "login_refused"),
-    ('FATAL:  no pg_hba.conf entry for host "1.2.3.4"', "login_refused"), ('FATAL:  database "x" does not exist', "database_missing"),
-    ("SSL error: certificate verify failed", "tls"), ("FATAL:  the database system is starting up", "not_ready"),
-    ("FATAL:  sorry, too many clients already", "too_many_connections"), ("Connection refused", "unreachable"), ("timeout expired", "unreachable")])
+@pytest.mark.parametrize(
+    "text,reason",
+    [
+        ('FATAL:  password authentication failed for user "kestra"', "login_refused"),
+        ('FATAL:  role "x" does not exist', "login_refused"),
+        ('FATAL:  no pg_hba.conf entry for host "1.2.3.4"', "login_refused"),
+        ('FATAL:  database "x" does not exist', "database_missing"),
+        ("SSL error: certificate verify failed", "tls"),
+        ("FATAL:  the database system is starting up", "not_ready"),
+        ("FATAL:  sorry, too many clients already", "too_many_connections"),
+        ("Connection refused", "unreachable"),
+        ("timeout expired", "unreachable"),
+    ],
+)
 def test_what_libpq_says(text, reason):
     error = connect.connect_error(LOGIN, "kestra", f"connection failed: {text}")
     assert error.reason == reason and "db1:5433" in error.message and "kestra" in str(error.to_result())
 
 
-# -- options --------------------------------------------------------------------------------------------------------------
+# -- options ----------------------------------------------------------------------------------------------------------
+
 
 def params(**given):
     return dict({name: spec.get("default") for name, spec in options.argument_spec().items()}, **given)
 
 
-KESTRA = {"driver": "postgresql", "host": "db1", "port": 5433, "name": "kestra", "schema": "app", "user": "kestra", "password": "secret",
-          "ssl_mode": "require", "ssl_root_cert": None, "ssl_cert": None, "ssl_key": None, "target_session_attrs": "read-write"}
+KESTRA = {
+    "driver": "postgresql",
+    "host": "db1",
+    "port": 5433,
+    "name": "kestra",
+    "schema": "app",
+    "user": "kestra",
+    "password": "secret",
+    "ssl_mode": "require",
+    "ssl_root_cert": None,
+    "ssl_cert": None,
+    "ssl_key": None,
+    "target_session_attrs": "read-write",
+}
 
 
 def test_everything_from_kestras_configuration():
     place = options.resolve(params(), KESTRA)
-    assert (place.login.host, place.login.port, place.login.user, place.login.password) == ("db1", 5433, "kestra", "secret")
+    assert (place.login.host, place.login.port, place.login.user, place.login.password) == (
+        "db1",
+        5433,
+        "kestra",
+        "secret",
+    )
     assert (place.database, place.schema, place.user, place.login.ssl_mode) == ("kestra", "app", "kestra", "require")
     assert place.login.target_session_attrs == "read-write" and place.login.maintenance == "postgres"
 
@@ -211,8 +351,15 @@ def test_everything_from_kestras_configuration():
 def test_options_win(tmp_path):
     file = tmp_path / "password"
     file.write_text(" p@ss \n")
-    place = options.resolve(params(login_user="postgres", login_password_file=str(file), login_host="db2", database="other"), KESTRA)
-    assert (place.login.host, place.login.port, place.login.user, place.login.password) == ("db2", 5432, "postgres", " p@ss ")
+    place = options.resolve(
+        params(login_user="postgres", login_password_file=str(file), login_host="db2", database="other"), KESTRA
+    )
+    assert (place.login.host, place.login.port, place.login.user, place.login.password) == (
+        "db2",
+        5432,
+        "postgres",
+        " p@ss ",
+    )
     assert place.database == "other" and place.user == "kestra" and place.login.target_session_attrs is None
 
 
@@ -222,7 +369,12 @@ def test_kestras_password_is_for_kestras_user_only():
 
 def test_nothing_given():
     place = options.resolve(params())
-    assert (place.login.user, place.login.host, place.login.port, place.schema) == ("postgres", "localhost", 5432, "public")
+    assert (place.login.user, place.login.host, place.login.port, place.schema) == (
+        "postgres",
+        "localhost",
+        5432,
+        "public",
+    )
     with pytest.raises(ConfigError):
         place.require_database()
 
@@ -255,29 +407,60 @@ def test_facts_stay_whole():
     assert scrubbed == {"component": {"database": "kestra", "sha256": "00beef00"}, "msg": "******** ********"}
 
 
-# -- activity -------------------------------------------------------------------------------------------------------------
+# -- activity ---------------------------------------------------------------------------------------------------------
+
 
 def session(user, ours=False, application="x"):
-    return {"pid": 1, "user": user, "application": application, "client": None, "state": "idle", "since": None, "ours": ours}
+    return {
+        "pid": 1,
+        "user": user,
+        "application": application,
+        "client": None,
+        "state": "idle",
+        "since": None,
+        "ours": ours,
+    }
 
 
-@pytest.mark.parametrize("found,beats,quiet", [
-    ([], [], True), ([session("kestra")], [], False), ([session("kestra", ours=True)], [], True), ([session("dba")], [], True),
-    ([session(None)], [], False), ([], [{"id": "a"}], False)])
+@pytest.mark.parametrize(
+    "found,beats,quiet",
+    [
+        ([], [], True),
+        ([session("kestra")], [], False),
+        ([session("kestra", ours=True)], [], True),
+        ([session("dba")], [], True),
+        ([session(None)], [], False),
+        ([], [{"id": "a"}], False),
+    ],
+)
 def test_quiet(found, beats, quiet):
     assert activity.judge(found, beats, "kestra")["quiet"] is quiet
 
 
 def test_summary():
     assert activity.summary(activity.judge([], [], "kestra")) == "Nobody is at work on the database."
-    text = activity.summary(activity.judge([session("kestra"), session("dba", application=None)], [
-        {"id": "a", "type": "WORKER", "host": None, "state": "RUNNING", "age_seconds": 1.6}], "kestra"))
+    text = activity.summary(
+        activity.judge(
+            [session("kestra"), session("dba", application=None)],
+            [{"id": "a", "type": "WORKER", "host": None, "state": "RUNNING", "age_seconds": 1.6}],
+            "kestra",
+        )
+    )
     assert "kestra (pid 1, x)" in text and "WORKER on unknown host (RUNNING, 2 s ago)" in text and "dba" in text
 
 
-@pytest.mark.parametrize("text,message", [
-    ("pg_dump: error: query failed: ERROR:  canceling statement\npg_dump: detail: Query was: LOCK", "pg_dump failed: query failed: ERROR:  canceling statement."),
-    ("psql:<stdin>:35: ERROR:  must be member of role \"x\"", "pg_dump failed: must be member of role \"x\"."), ("odd\n", "fallback"), ("", "fallback")])
+@pytest.mark.parametrize(
+    "text,message",
+    [
+        (
+            "pg_dump: error: query failed: ERROR:  canceling statement\npg_dump: detail: Query was: LOCK",
+            "pg_dump failed: query failed: ERROR:  canceling statement.",
+        ),
+        ('psql:<stdin>:35: ERROR:  must be member of role "x"', 'pg_dump failed: must be member of role "x".'),
+        ("odd\n", "fallback"),
+        ("", "fallback"),
+    ],
+)
 def test_the_line_that_tells(text, message):
     error = ToolError("fallback", detail={"argv0": "/pg15/pg_dump", "stderr_tail": text})
     assert child.first_error(error) == message

@@ -2,6 +2,7 @@
 # GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Names in manifests, and which databases are ours to drop."""
+
 from __future__ import annotations
 
 import pytest
@@ -10,10 +11,18 @@ from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors im
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import names
 
 
-@pytest.mark.parametrize("parts,text", [
-    (("public", "flows"), "public.flows"), (("public", "Odd name"), 'public."Odd name"'), (("a.b", 'c"d'), '"a.b"."c""d"'),
-    (("public", "new\nline"), 'public."new\nline"'), (("public", "1st"), 'public."1st"'), (("flows",), "flows"),
-    (("public", "ключ"), 'public."ключ"')])
+@pytest.mark.parametrize(
+    "parts,text",
+    [
+        (("public", "flows"), "public.flows"),
+        (("public", "Odd name"), 'public."Odd name"'),
+        (("a.b", 'c"d'), '"a.b"."c""d"'),
+        (("public", "new\nline"), 'public."new\nline"'),
+        (("public", "1st"), 'public."1st"'),
+        (("flows",), "flows"),
+        (("public", "ключ"), 'public."ключ"'),
+    ],
+)
 def test_display_can_be_read_back(parts, text):
     assert names.display(*parts) == text
     assert names.parse(text) == parts
@@ -38,11 +47,25 @@ def test_beside_name_is_ours():
     assert names.is_ours(names.beside_name("20261123T001500Z-a1b2c3"))
 
 
-@pytest.mark.parametrize("name,ours", [
-    ("kestra_dr_x", True), ("kestra_dr_undo_20261123t001500z_a1b2c3", True), ("kestra_undo_20261123t001500z_a1b2c3", True),
-    ("a\nb_undo_20261123t001500z_a1b2c3", True), ("kestra", False), ("postgres", False), ("kestra_dr", False),
-    ("kestra_dr_", False), ("kestra_dr_X", False), ("kestra_undo", False), ("kestra_undo_1", False),
-    ("_undo_20261123t001500z_a1b2c3", False), ("xkestra_dr_x", False), ("kestra_dr_x y", False)])
+@pytest.mark.parametrize(
+    "name,ours",
+    [
+        ("kestra_dr_x", True),
+        ("kestra_dr_undo_20261123t001500z_a1b2c3", True),
+        ("kestra_undo_20261123t001500z_a1b2c3", True),
+        ("a\nb_undo_20261123t001500z_a1b2c3", True),
+        ("kestra", False),
+        ("postgres", False),
+        ("kestra_dr", False),
+        ("kestra_dr_", False),
+        ("kestra_dr_X", False),
+        ("kestra_undo", False),
+        ("kestra_undo_1", False),
+        ("_undo_20261123t001500z_a1b2c3", False),
+        ("xkestra_dr_x", False),
+        ("kestra_dr_x y", False),
+    ],
+)
 def test_is_ours(name, ours):
     assert names.is_ours(name) is ours
     if not ours:

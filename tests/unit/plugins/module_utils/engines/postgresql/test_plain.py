@@ -2,6 +2,7 @@
 # GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Scripts for psql: quoting followed as psql does, rows counted, ends checked, commands refused."""
+
 from __future__ import annotations
 
 import pytest
@@ -9,8 +10,10 @@ import pytest
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import IntegrityError, RefusedError
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import plain
 
-HEAD = (b"--\n-- PostgreSQL database dump\n--\n\n\\restrict KEY\n\n-- Dumped from database version 15.18 (Debian)\n"
-        b"-- Dumped by pg_dump version 16.1\n\nSET client_encoding = 'UTF8';\nSET transaction_timeout = 0;\n")
+HEAD = (
+    b"--\n-- PostgreSQL database dump\n--\n\n\\restrict KEY\n\n-- Dumped from database version 15.18 (Debian)\n"
+    b"-- Dumped by pg_dump version 16.1\n\nSET client_encoding = 'UTF8';\nSET transaction_timeout = 0;\n"
+)
 FOOT = b"--\n-- PostgreSQL database dump complete\n--\n\n\\unrestrict KEY\n\n"
 COPY = b"COPY public.t (a, b) FROM stdin;\n1\tx\n2\ty\n\\.\n\n\n"
 
@@ -22,27 +25,54 @@ def audit(tmp_path, body, head=HEAD, foot=FOOT):
 
 
 def test_what_is_found(tmp_path):
-    found = audit(tmp_path, COPY + b"COPY public.empty (a) FROM stdin;\n\\.\n\n\n"
-                  b"SELECT pg_catalog.setval('public.\"it''s\"', 12, true);\n")
+    found = audit(
+        tmp_path,
+        COPY + b"COPY public.empty (a) FROM stdin;\n\\.\n\n\n"
+        b"SELECT pg_catalog.setval('public.\"it''s\"', 12, true);\n",
+    )
     assert found["counts"] == {"public.t": 2, "public.empty": 0}
-    assert found["sequences"] == {"public.\"it's\"": {"last_value": 12, "is_called": True}}
+    assert found["sequences"] == {'public."it\'s"': {"last_value": 12, "is_called": True}}
     assert (found["server_version"], found["dump_version"], found["encoding"]) == ("15.18", "16.1", "UTF8")
     assert found["restricted"] and not found["inserts"]
 
 
-@pytest.mark.parametrize("text", [
-    b"CREATE FUNCTION f() AS $$\nCOPY x FROM stdin;\n\\! rm\n$$;\n", b"COMMENT ON TABLE t IS 'a\nCOPY x FROM stdin;\n\\. b';\n",
-    b"COMMENT ON TABLE t IS E'it\\'s \\\\ \\'\n\\! rm\n';\n", b"CREATE TABLE \"a\nCOPY x FROM stdin;\n\\!\" ();\n",
-    b"/* \\! /* nested */ \\! */\n", b"-- \\! rm\n", b"CREATE FUNCTION f() AS $b$ $$ \\! $$ $c$ \\! $b$;\n",
-    b"SELECT 'it''s \\! ', \"a\"\"\\!\" ;\n", b"SELECT a$b$ FROM c;\n", b"SELECT E'a''\\'b';\n", b"SELECT name'\\!';\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"CREATE FUNCTION f() AS $$\nCOPY x FROM stdin;\n\\! rm\n$$;\n",
+        b"COMMENT ON TABLE t IS 'a\nCOPY x FROM stdin;\n\\. b';\n",
+        b"COMMENT ON TABLE t IS E'it\\'s \\\\ \\'\n\\! rm\n';\n",
+        b'CREATE TABLE "a\nCOPY x FROM stdin;\n\\!" ();\n',
+        b"/* \\! /* nested */ \\! */\n",
+        b"-- \\! rm\n",
+        b"CREATE FUNCTION f() AS $b$ $$ \\! $$ $c$ \\! $b$;\n",
+        b"SELECT 'it''s \\! ', \"a\"\"\\!\" ;\n",
+        b"SELECT a$b$ FROM c;\n",
+        b"SELECT E'a''\\'b';\n",
+        b"SELECT name'\\!';\n",
+    ],
+)
 def test_quoting(tmp_path, text):
     assert audit(tmp_path, text + COPY)["counts"] == {"public.t": 2}
 
 
-@pytest.mark.parametrize("text", [
-    b"\\! rm\n", b"SELECT 1 \\! rm\n", b"SELECT 1 \\g |rm\n", b"\\copy t from program 'rm'\n", b"\\i /etc/passwd\n", b"SELECT '\\' \\! rm\n';\n",
-    b"SELECT E'\\\\' \\! rm\n", b"SELECT $a$ $a$ \\! rm\n", b"/* */ \\! rm\n", b"\\unrestrict KEY\n\\! rm\n", b"\\restrict OTHER\n",
-    b"SELECT xE'\\' \\! rm\n';\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"\\! rm\n",
+        b"SELECT 1 \\! rm\n",
+        b"SELECT 1 \\g |rm\n",
+        b"\\copy t from program 'rm'\n",
+        b"\\i /etc/passwd\n",
+        b"SELECT '\\' \\! rm\n';\n",
+        b"SELECT E'\\\\' \\! rm\n",
+        b"SELECT $a$ $a$ \\! rm\n",
+        b"/* */ \\! rm\n",
+        b"\\unrestrict KEY\n\\! rm\n",
+        b"\\restrict OTHER\n",
+        b"SELECT xE'\\' \\! rm\n';\n",
+    ],
+)
 def test_commands_are_refused(tmp_path, text):
     with pytest.raises(RefusedError) as refused:
         audit(tmp_path, text)
@@ -57,7 +87,9 @@ def test_unsupported_scripts(tmp_path, text):
 
 
 def test_names_with_line_breaks(tmp_path):
-    found = audit(tmp_path, b'COPY public."a\nb" (x) FROM stdin;\n1\n\\.\n\n\n' + b'COPY public.none  FROM stdin;\n\n\\.\n\n\n')
+    found = audit(
+        tmp_path, b'COPY public."a\nb" (x) FROM stdin;\n1\n\\.\n\n\n' + b"COPY public.none  FROM stdin;\n\n\\.\n\n\n"
+    )
     assert found["counts"] == {'public."a\nb"': 1, "public.none": 1}
 
 
@@ -90,18 +122,29 @@ def test_without_restrict(tmp_path):
 def test_rows_beyond_one_block(tmp_path, monkeypatch):
     monkeypatch.setattr(plain, "CHUNK", 7)
     rows = b"".join(b"%d\t%s\n" % (number, b"x" * (number % 20)) for number in range(300))
-    assert audit(tmp_path, b"COPY public.t (a, b) FROM stdin;\n" + rows + b"\\.\n\n\n" + COPY.replace(b".t", b".u"))["counts"] == {
-        "public.t": 300, "public.u": 2}
+    assert audit(tmp_path, b"COPY public.t (a, b) FROM stdin;\n" + rows + b"\\.\n\n\n" + COPY.replace(b".t", b".u"))[
+        "counts"
+    ] == {"public.t": 300, "public.u": 2}
 
 
 def test_what_a_restore_may_leave_out(tmp_path):
-    body = (b"ALTER TABLE public.t OWNER TO x;\n" + COPY + b"GRANT SELECT ON TABLE public.t TO y;\n"
-            b"COMMENT ON TABLE t IS '\nGRANT ALL ON TABLE public.t TO y;\n';\n")
+    body = (
+        b"ALTER TABLE public.t OWNER TO x;\n" + COPY + b"GRANT SELECT ON TABLE public.t TO y;\n"
+        b"COMMENT ON TABLE t IS '\nGRANT ALL ON TABLE public.t TO y;\n';\n"
+    )
     found = audit(tmp_path, body)["optional"]
-    assert {kind: len(ranges) for kind, ranges in found.items()} == {"owner": 1, "privileges": 1, "transaction_timeout": 1}
+    assert {kind: len(ranges) for kind, ranges in found.items()} == {
+        "owner": 1,
+        "privileges": 1,
+        "transaction_timeout": 1,
+    }
     left = b"".join(plain.without(str(tmp_path / "s.sql"), [item for ranges in found.values() for item in ranges]))
     expected = HEAD + body + FOOT
-    for gone in (b"ALTER TABLE public.t OWNER TO x;\n", b"GRANT SELECT ON TABLE public.t TO y;\n", b"SET transaction_timeout = 0;\n"):
+    for gone in (
+        b"ALTER TABLE public.t OWNER TO x;\n",
+        b"GRANT SELECT ON TABLE public.t TO y;\n",
+        b"SET transaction_timeout = 0;\n",
+    ):
         expected = expected.replace(gone, b"")
     assert left == expected
     assert b"".join(plain.without(str(tmp_path / "s.sql"), [])) == HEAD + body + FOOT

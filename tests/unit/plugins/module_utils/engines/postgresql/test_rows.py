@@ -2,6 +2,7 @@
 # GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Counting rows in COPY data, and finding them in a stream."""
+
 from __future__ import annotations
 
 import io
@@ -30,7 +31,9 @@ def test_count(rows, sizes):
     assert count(rows + b"\\.\n\n\n", sizes) == rows.count(b"\n")
 
 
-@pytest.mark.parametrize("data", [b"", b"1\n", b"1\n\\.\n", b"1\n\\.\n\n", b"1\\.\n\n\n", b"\\.\n\n\nx", b"1\n\\.\n\n\n\n"])
+@pytest.mark.parametrize(
+    "data", [b"", b"1\n", b"1\n\\.\n", b"1\n\\.\n\n", b"1\\.\n\n\n", b"\\.\n\n\nx", b"1\n\\.\n\n\n\n"]
+)
 def test_wrong_ends(data):
     with pytest.raises(IntegrityError):
         count(data)
@@ -65,7 +68,10 @@ def test_statement_at_the_very_start():
     assert b"".join(copy_blocks(io.BytesIO(STATEMENT + b"1\n" + FOOT).read, STATEMENT, "t")) == b"1\n"
 
 
-@pytest.mark.parametrize("data", [b"", HEAD, HEAD + STATEMENT[:-1], HEAD + STATEMENT, HEAD + STATEMENT + b"1\n", HEAD + STATEMENT + b"1\n\\."])
+@pytest.mark.parametrize(
+    "data",
+    [b"", HEAD, HEAD + STATEMENT[:-1], HEAD + STATEMENT, HEAD + STATEMENT + b"1\n", HEAD + STATEMENT + b"1\n\\."],
+)
 def test_cut_streams(data):
     with pytest.raises(IntegrityError):
         list(copy_blocks(io.BytesIO(data).read, STATEMENT, "t"))

@@ -2,6 +2,7 @@
 # GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which client may talk to which server."""
+
 from __future__ import annotations
 
 import stat
@@ -18,9 +19,17 @@ def clients(*found):
     return [Client(f"/pg/{major}.{minor}", (major, minor)) for major, minor in found]
 
 
-@pytest.mark.parametrize("text,version", [
-    ("15.18 (Debian 15.18-0+deb12u1)", (15, 18)), ("pg_dump (PostgreSQL) 16.14", (16, 14)), ("18beta1", (18, 0)),
-    ("pg_dump (PostgreSQL) 17rc1", (17, 0)), ("postgres (PostgreSQL) 14devel", (14, 0)), ("15", (15, 0))])
+@pytest.mark.parametrize(
+    "text,version",
+    [
+        ("15.18 (Debian 15.18-0+deb12u1)", (15, 18)),
+        ("pg_dump (PostgreSQL) 16.14", (16, 14)),
+        ("18beta1", (18, 0)),
+        ("pg_dump (PostgreSQL) 17rc1", (17, 0)),
+        ("postgres (PostgreSQL) 14devel", (14, 0)),
+        ("15", (15, 0)),
+    ],
+)
 def test_parse(text, version):
     assert versions.parse(text) == version
 
@@ -35,8 +44,15 @@ def test_of_server():
     assert versions.of_server(150018) == (15, 18)
 
 
-@pytest.mark.parametrize("installed,server,chosen", [
-    ([(15, 3), (17, 1)], 15, (15, 3)), ([(15, 3), (15, 9)], 15, (15, 9)), ([(17, 1), (18, 0)], 16, (17, 1)), ([(15, 3)], 14, (15, 3))])
+@pytest.mark.parametrize(
+    "installed,server,chosen",
+    [
+        ([(15, 3), (17, 1)], 15, (15, 3)),
+        ([(15, 3), (15, 9)], 15, (15, 9)),
+        ([(17, 1), (18, 0)], 16, (17, 1)),
+        ([(15, 3)], 14, (15, 3)),
+    ],
+)
 def test_pick(installed, server, chosen):
     assert versions.pick(clients(*installed), server).version == chosen
 
@@ -48,11 +64,15 @@ def test_an_older_client_is_refused(installed):
     assert refused.value.reason == "client_too_old" and "postgresql-client-16" in refused.value.hint
 
 
-@pytest.mark.parametrize("installed,written,target,chosen", [
-    ([(15, 3), (17, 1)], (15, 3), 15, (15, 3)),   # the target's own
-    ([(15, 3), (17, 1)], (17, 1), 15, (17, 1)),   # an older one could not read it
-    ([(15, 3), (17, 1)], (15, 3), 17, (17, 1)),
-    ([(16, 3), (16, 9)], (15, 3), 17, (16, 9))])
+@pytest.mark.parametrize(
+    "installed,written,target,chosen",
+    [
+        ([(15, 3), (17, 1)], (15, 3), 15, (15, 3)),  # the target's own
+        ([(15, 3), (17, 1)], (17, 1), 15, (17, 1)),  # an older one could not read it
+        ([(15, 3), (17, 1)], (15, 3), 17, (17, 1)),
+        ([(16, 3), (16, 9)], (15, 3), 17, (16, 9)),
+    ],
+)
 def test_pick_client_to_restore(installed, written, target, chosen):
     assert pick_client(clients(*installed), written, target).version == chosen
 
@@ -72,10 +92,18 @@ def test_never_into_an_older_server():
     assert refused.value.reason == "target_too_old"
 
 
-@pytest.mark.parametrize("major,form,method,level,argument", [
-    (15, "directory", "none", None, "--compress=0"), (15, "custom", "gzip", None, "--compress=6"), (15, "custom", "gzip", 1, "--compress=1"),
-    (16, "directory", "none", None, "--compress=none"), (16, "directory", "zstd", 3, "--compress=zstd:3"),
-    (17, "custom", "lz4", None, "--compress=lz4"), (16, "tar", "none", None, None)])
+@pytest.mark.parametrize(
+    "major,form,method,level,argument",
+    [
+        (15, "directory", "none", None, "--compress=0"),
+        (15, "custom", "gzip", None, "--compress=6"),
+        (15, "custom", "gzip", 1, "--compress=1"),
+        (16, "directory", "none", None, "--compress=none"),
+        (16, "directory", "zstd", 3, "--compress=zstd:3"),
+        (17, "custom", "lz4", None, "--compress=lz4"),
+        (16, "tar", "none", None, None),
+    ],
+)
 def test_compress_argument(major, form, method, level, argument):
     assert versions.compress_argument(major, form, method, level) == argument
 
@@ -87,8 +115,18 @@ def test_compressions_that_cannot_be(major, form, method):
     assert refused.value.reason == "compression_unsupported"
 
 
-@pytest.mark.parametrize("version,known", [
-    ((15, 13), False), ((15, 14), True), ((16, 9), False), ((16, 10), True), ((17, 6), True), ((18, 0), True), ((12, 99), False)])
+@pytest.mark.parametrize(
+    "version,known",
+    [
+        ((15, 13), False),
+        ((15, 14), True),
+        ((16, 9), False),
+        ((16, 10), True),
+        ((17, 6), True),
+        ((18, 0), True),
+        ((12, 99), False),
+    ],
+)
 def test_restrict(version, known):
     assert versions.knows_restrict(version) is known
 
