@@ -205,7 +205,8 @@ class Command:
         }
         return {
             **told, "lost": result.lost, "came back": ledger.phrase(result.back),
-            "not recovered": ledger.phrase(result.not_recovered), "size": self.options.size,
+            "not recovered": ledger.phrase(result.not_recovered),
+            "in the copy though written after the pin": ledger.phrase(result.newer), "size": self.options.size,
             "recovery points": ", ".join(f"{one.id} ({one.mode})" for one in result.points),
             "proved after": "not reached" if result.rto_proved is None else span(result.rto_proved),
         }

@@ -53,6 +53,7 @@ class Result:
     rto_proved: float | None = None
     rpo: float | None = None
     not_recovered: list = field(default_factory=list)
+    newer: list = field(default_factory=list)
     restored: bool = False
 
     @property
@@ -271,7 +272,7 @@ class Drill:
             expected = "present" if all(one in expectation.present for one in sentinels) else "absent"
             seen = sorted({ledger.look(self.api, self._namespace, one) for one in sentinels})
             checks.append(check(f"sentinels {label}", seen == [expected], expected, ", ".join(seen)))
-        self.result.back = found["present"]
+        self.result.back, self.result.newer = found["present"], found["either_present"]
         self.result.not_recovered = found["absent"] + [
             one for one in expectation.either if one not in found["either_present"]]
         self._timeline.add("look-up of every write", begin, time.monotonic())

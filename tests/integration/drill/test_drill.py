@@ -38,7 +38,7 @@ def argv(lab, collections, own, *more):
 
 def drill(lab, collections, own, *more):
     done = subprocess.run(argv(lab, collections, own, *more), env=own.environment(), capture_output=True, text=True,
-                          timeout=900, check=False, stdin=subprocess.DEVNULL)
+                          timeout=1800, check=False, stdin=subprocess.DEVNULL)
     return done, done.stdout + done.stderr
 
 
@@ -137,7 +137,7 @@ def test_a_killed_drill_is_cleaned_up_by_the_next(own, tmp_path, collections):
     with open(tmp_path / "out", "wb") as out:
         child = subprocess.Popen(argv(lab.root, collections, own), env=own.environment(), stdout=out, stderr=out,
                                  stdin=subprocess.DEVNULL)
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 400
         while not (lab.log.exists() and "Pin" in lab.log.read_text("utf-8", "replace")):
             assert time.monotonic() < deadline and child.poll() is None, (tmp_path / "out").read_text("utf-8")
             time.sleep(0.1)

@@ -75,8 +75,13 @@ def test_a_role_that_may_not_rename_is_refused_before_anything_is_touched(kestra
     assert not kestra._lab.inventory.exists()
 
 
-def test_everything_acknowledged_can_be_looked_up(kestra):
+@pytest.mark.parametrize("version", ["0.19.0", "0.21.0", "0.23.0", "1.3.0"])
+def test_everything_acknowledged_can_be_looked_up(kestra, own, version):
+    """Before and after the tenant came into the paths; with a login."""
+    own.write_config(**{"basic-auth": {"enabled": True, "username": "me@example.org", "password": "Pässword 1:@"}})
+    own.write_executable(f'export KESTRA_STANDIN_VERSION={version}\nexec "$standin" "$@"')
     api = started(kestra)
+    assert api.version == version and api.tenant == (None if version < "0.23" else "main")
     book = ledger.Ledger()
     work = Workload(api, "company.drill", book, "serial")
     work.deploy()
