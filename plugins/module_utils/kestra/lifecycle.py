@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Kestra community DR contributors
 # GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Stopping Kestra on a host for a while without ever losing it: who holds it down, how it was found, when it comes back.
+"""Stopping Kestra on a host for a while without losing it: who holds it down, how it was found, when it comes back.
 
 The record <state_dir>/<instance>/lifecycle.json is the host's lock and memory at once. It is written before anything is
 stopped and removed after Kestra is healthy again. The dead-man (lifecycle_dead_man.py) follows it.
@@ -29,6 +29,8 @@ _POLL = 1.0
 _STEADY = 5.0
 _LOCK_WAIT = 30.0
 _INSTANCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+# What a refused run is told of the one that holds the host.
+_TOLD = ("run_id", "flow", "owner", "since", "deadline", "safe_to_start", "reason", "recovery_point")
 # How a dead-man ends that has left nothing behind which another run could break.
 _PEACEFUL = ("started", "nothing", "failed")
 
@@ -65,11 +67,8 @@ def claim(record, run: Run, *, left: float, armed: bool) -> str:
     raise LockedError(
         f"Kestra on this host is in the hands of run {holder} ({record.get('flow')}) of {record.get('owner')} since "
         f"{record.get('since')}.{held}",
-        hint=f"Wait for it; or, if you know that its controller is dead, take over with -e kestra_dr_take_over={holder}",
-        detail={"run_id": holder, "flow": record.get("flow"), "owner": record.get("owner"), "since": record.get("since"),
-                "deadline": record.get("deadline"), "seconds_left": round(max(left, 0.0), 1),
-                "safe_to_start": record.get("safe_to_start"), "reason": record.get("reason"),
-                "recovery_point": record.get("recovery_point")})
+        hint=f"Wait for it; or, if you know that its controller is dead, take over: -e kestra_dr_take_over={holder}",
+        detail=dict({key: record.get(key) for key in _TOLD}, seconds_left=round(max(left, 0.0), 1)))
 
 
 def was_active(active_now: bool, record) -> bool:
@@ -141,7 +140,7 @@ class Lifecycle:
         except ValueError as exc:
             raise StateError(
                 f"{os.path.join(self.directory, dead_man.RECORD)} cannot be read ({exc}).", reason="record_damaged",
-                hint="It said who holds Kestra down and why. Find that out by hand (vault reports), then remove it.") from None
+                hint="It said who holds Kestra down and why. Find that out by hand, then remove it.") from None
 
     def _held(self):
         """The text of HELD, or None."""
@@ -272,8 +271,8 @@ class Lifecycle:
         fired = record.get("dead_man_fired")
         if fired and fired.get("action") == "start":
             raise StateError(
-                f"The dead-man has started Kestra at {fired['at']}, because the deadline {record['deadline']} of this run "
-                "had passed. What this run does can no longer count on a stopped Kestra.", reason="dead_man_fired",
+                f"The dead-man has started Kestra at {fired['at']}, because the deadline {record['deadline']} of this "
+                "run had passed. What this run does can no longer count on a stopped Kestra.", reason="dead_man_fired",
                 hint="Run again with a longer kestra_dr_max_downtime.", detail={"fired": fired})
 
     def _block(self, record, reason) -> bool:
@@ -384,8 +383,9 @@ class Lifecycle:
             disturbed = self._disturbed(record, status, fired)
             if record is not None and wanted and not others_start:
                 stopping = record.get("phase") == "stopping"
+                patience = record.get("stop_patience", 0) if stopping else 0
                 # Keeps the dead-man from starting beside us; if we die on the way it still comes.
-                self._adopt(record, run).update(self._deadline(timeout + 60 + (record.get("stop_patience", 0) if stopping else 0)))
+                self._adopt(record, run).update(self._deadline(timeout + patience + 60))
                 record.update(phase="stopping" if stopping else "starting", disturbed=disturbed)
                 dead_man.save(self.directory, record)
         if start:
@@ -398,7 +398,8 @@ class Lifecycle:
                 dead_man.sync_directory(self.directory)
         warnings = [text for text in (arming.disarm_quietly(self._keeper),) if text]
         if health and health["error"]:
-            warnings.append(f"Kestra's health could not be asked ({health['error']}): its management port wants a login.")
+            warnings.append(f"Kestra's health could not be asked ({health['error']}): its management port wants a "
+                            "login.")
         return self._result(bool(record) or start, self.manager.status(), None, started=start, health=health,
                             found=(record or {}).get("found"), previous=shown(record),
                             dead_man_fired=fired or None, disturbed=disturbed, warnings=warnings,

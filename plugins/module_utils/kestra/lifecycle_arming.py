@@ -81,8 +81,8 @@ class ProcessDeadMan:
         with open(os.path.join(self.directory, dead_man.LOG), "ab") as log:
             os.fchmod(log.fileno(), 0o600)
             # With little environment: what the play put there (it may be secret) is not the dead-man's business.
-            subprocess.Popen([self.python, "-I", program, self.directory], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                             cwd="/", start_new_session=True, env=managers.plain_environment())
+            subprocess.Popen([self.python, "-I", program, self.directory], stdin=subprocess.DEVNULL, stdout=log,
+                             stderr=log, cwd="/", start_new_session=True, env=managers.plain_environment())
         self._see_alive()
 
     def disarm(self) -> None:

@@ -65,7 +65,7 @@ def boot_seconds() -> float:
 
 
 def seconds_left(record: dict, now: float, since_boot: float, boot: str) -> float:
-    """Seconds to the record's deadline. Within one boot the boot clock counts; after a reboot only the wall clock is left."""
+    """Seconds to the record's deadline: by the boot clock within one boot, by the wall clock after a reboot."""
     if record.get("boot_id") == boot and isinstance(record.get("deadline_since_boot"), (int, float)):
         return record["deadline_since_boot"] - since_boot
     return utc_seconds(record["deadline"]) - now
@@ -261,7 +261,7 @@ def look(directory: str):
     fired = record.setdefault("dead_man_fired", {"at": now, "attempts": 0})
     fired["action"] = action
     if action == "hold":
-        reason = record.get("reason") or f"The flow {record.get('flow')} did not end and did not say that a start is safe."
+        reason = record.get("reason") or f"The {record.get('flow')} did not end and did not say that a start is safe."
         if not os.path.lexists(os.path.join(directory, HELD)):
             hold(directory, record, reason)
         fired.update(outcome="held", detail=reason)

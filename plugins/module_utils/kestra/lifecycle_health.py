@@ -10,7 +10,7 @@ from .lifecycle import LOGIN, UP
 
 
 def judge(answer) -> dict:
-    """{"status", "error"} of an Answer. Only the status of the body is read: details are hidden from strangers in 2.0."""
+    """{"status", "error"} of an Answer. Of the body only the status is read: 2.0 hides details from strangers."""
     if answer.status in (401, 403):
         return {"status": LOGIN, "error": f"HTTP {answer.status}"}
     said = answer.body.get("status") if isinstance(answer.body, dict) else None

@@ -136,12 +136,11 @@ def unit_status(shown: dict) -> Status:
     file_state = shown.get("UnitFileState", "")
     detail = {key: shown.get(key, "") for key in _SHOWN if key != "TimeoutStopUSec"}
     return Status(active=state not in ("inactive", "failed"), running=state in ("active", "reloading", "refreshing"),
-                  failed=state == "failed",
-                  enabled=file_state in ("enabled", "enabled-runtime", "alias", "linked", "linked-runtime"), detail=detail)
+                  failed=state == "failed", enabled=file_state in _ENABLED, detail=detail)
 
 
 def grace_warnings(*, unit_timeout, stop_timeout: float, grace_period: float) -> list:
-    """What is shorter than the time Kestra may need to end its tasks. unit_timeout: TimeoutStopSec or None (no limit)."""
+    """What is shorter than the time Kestra may need to end its tasks. unit_timeout: TimeoutStopSec, None: no limit."""
     found = []
     if unit_timeout is not None and unit_timeout <= grace_period:
         found.append(
@@ -155,6 +154,7 @@ def grace_warnings(*, unit_timeout, stop_timeout: float, grace_period: float) ->
     return found
 
 
+_ENABLED = ("enabled", "enabled-runtime", "alias", "linked", "linked-runtime")
 _SHOWN = ("LoadState", "ActiveState", "SubState", "UnitFileState", "MainPID", "Result", "TimeoutStopUSec")
 
 
@@ -202,8 +202,8 @@ class SystemdManager(Manager):
         self._systemctl("stop", "--no-block", self.unit)
         status = self._until_stopped(timeout, f"systemctl stop {self.unit}")
         if status.detail.get("Result") == "timeout":
-            return [f"systemd killed Kestra at the end of {self.unit}'s TimeoutStopSec; running tasks were cut and will "
-                    "run again."]
+            return [f"systemd killed Kestra at the end of {self.unit}'s TimeoutStopSec; running tasks were cut and "
+                    "will run again."]
         return []
 
     def start(self, timeout):
@@ -243,8 +243,8 @@ class SystemdManager(Manager):
 
     def log_tail(self, lines=30):
         try:
-            out = self._run(["journalctl", f"--unit={self.unit}", f"--lines={lines}", "--no-pager", "--output=short-iso",
-                             "--boot"], timeout=_QUERY_TIMEOUT).stdout
+            out = self._run(["journalctl", f"--unit={self.unit}", f"--lines={lines}", "--no-pager",
+                             "--output=short-iso", "--boot"], timeout=_QUERY_TIMEOUT).stdout
         except ToolError:
             return []
         return out.splitlines()[-lines:]
@@ -343,7 +343,7 @@ class CommandManager(Manager):
 MANAGER_SPEC = {
     "manager": {"type": "str", "choices": ["systemd", "command"], "default": "systemd"},
     "unit": {"type": "str", "default": "kestra.service"},
-    "commands": {"type": "dict", "options": {"start": {"type": "raw"}, "stop": {"type": "raw"}, "status": {"type": "raw"}}},
+    "commands": {"type": "dict", "options": {verb: {"type": "raw"} for verb in ("start", "stop", "status")}},
     "log_file": {"type": "path"},
 }
 
@@ -354,5 +354,5 @@ def make(options: dict) -> Manager:
         return SystemdManager(options["unit"])
     if options["manager"] == "command":
         commands = options.get("commands") or {}
-        return CommandManager(commands.get("start"), commands.get("stop"), commands.get("status"), options.get("log_file"))
+        return CommandManager(*(commands.get(verb) for verb in ("start", "stop", "status")), options.get("log_file"))
     raise RefusedError(f"The manager {options['manager']!r} is not covered.", reason="manager_unknown")

@@ -54,6 +54,6 @@ class PostgresqlStore:
         if found is None:
             return False
         if found != expected:
-            raise RefusedError(f"The database {name} is not the one that this undo point names; it stays.", reason="not_ours",
-                               detail={"database": name})
+            raise RefusedError(f"The database {name} is not the one that this undo point names; it stays.",
+                               reason="not_ours", detail={"database": name})
         return swap.drop(self._login, name)["changed"]

@@ -35,6 +35,11 @@ def mount_of(path: str, points) -> str:
     return max((point for point in points if is_below(path, point)), key=len, default="/")
 
 
+def _file_system(directory: str, points) -> tuple:
+    """What two directories have to share for a rename between them: a bind mount has the device of another one."""
+    return os.stat(directory).st_dev, mount_of(directory, points)
+
+
 def resolved(path: str) -> str:
     """The path with the symbolic links of the directory itself and above it followed."""
     return os.path.realpath(path)
@@ -52,7 +57,8 @@ def identity(path: str):
         return None
     if not os.path.isdir(path) or os.path.islink(path):
         raise RefusedError(f"{path} is not a directory.", reason="not_a_directory",
-                           hint="Storage is swapped by renaming directories; give the path of one.", detail={"path": path})
+                           hint="Storage is swapped by renaming directories; give the path of one.",
+                           detail={"path": path})
     return found.st_ino
 
 
@@ -73,7 +79,8 @@ def check_paths(names) -> None:
         parent = os.path.dirname(path)
         if not os.path.isdir(parent):
             raise RefusedError(f"The directory {parent} does not exist, so {path} cannot be there.",
-                               reason="storage_parent_missing", hint=f"Put it beside {names.live}.", detail={"path": path})
+                               reason="storage_parent_missing", hint=f"Put it beside {names.live}.",
+                               detail={"path": path})
         if not os.access(parent, os.W_OK | os.X_OK):
             raise RefusedError(f"Names in {parent} may not be changed by this user.", reason="permission_denied",
                                hint="Run with become on the worker host.", detail={"path": parent})
@@ -82,9 +89,9 @@ def check_paths(names) -> None:
                 what = "is a mount point" if point == path else f"holds the mount point {point}"
                 raise RefusedError(
                     f"{path} {what}, which cannot be renamed away.", reason="storage_mount_point",
-                    hint="Let kestra.storage.local.base-path be a directory below the mount point, not the mount point itself.",
+                    hint="Let kestra.storage.local.base-path name a directory below the mount point.",
                     detail={"path": path, "mount_point": point})
-        if os.stat(parent).st_dev != os.stat(live_parent).st_dev or mount_of(parent, points) != mount_of(live_parent, points):
+        if _file_system(parent, points) != _file_system(live_parent, points):
             raise RefusedError(f"{path} and {names.live} are on different file systems; a rename cannot cross them.",
                                reason="storage_other_file_system", hint=f"Put it beside {names.live}.",
                                detail={"path": path, "live": names.live})

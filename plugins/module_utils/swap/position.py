@@ -70,8 +70,9 @@ def side(pair: Pair, found: dict, what: str) -> str:
         f"The {what} is not as this swap leaves it: " + ", ".join(
             f"{name} is {meaning.get(identity, 'something else')}"
             for name, identity in zip(pair.names.all(), (live, replacement, undo))) + ".",
-        reason="swap_state", detail={"names": asdict(pair.names), "found": {name: found.get(name) for name in pair.names.all()}},
-        hint="Somebody else has renamed, removed or made one of them. Look at them before anything else is done; nothing was changed.")
+        reason="swap_state",
+        hint="Somebody else renamed, removed or made one of them; nothing was changed. Look at them first.",
+        detail={"names": asdict(pair.names), "found": {name: found.get(name) for name in pair.names.all()}})
 
 
 def renames(pair: Pair, where: str, target: str) -> list:

@@ -4,7 +4,8 @@
 """Swaps database and storage together, back again, and removes what was replaced.
 
 A store has kind, identities(names), possible(names) (could these names ever be renamed into each other), check(names)
-(can they be now), rename(pairs) and remove(name, identity); the rest is the same for all. Whatever kills us, a rerun looks at what lies under the names, and goes on to the side that it is asked for.
+(can they be now), rename(pairs) and remove(name, identity); the rest is the same for all. Whatever kills us, a rerun
+looks at what lies under the names, and goes on to the side that it is asked for.
 
 Storage goes first, the database last: its renames are one transaction, so it is the point at which the swap counts, and
 a storage rename is taken back without asking any server.
@@ -51,7 +52,7 @@ class UndoPoint:
             self.stores[kind].possible(wanted)
             found[kind] = self.stores[kind].identities(wanted)
             if found[kind][wanted.undo] is not None:
-                raise RefusedError(f"The {kind} {wanted.undo} exists already, so the live one cannot be kept under that name.",
+                raise RefusedError(f"The {kind} {wanted.undo}, under which the live one is to be kept, exists already.",
                                    reason="undo_exists", hint="Give another name for undo, or remove what is there.",
                                    detail={"name": wanted.undo})
         return found
@@ -75,14 +76,16 @@ class UndoPoint:
             kept = pairs[kind].names if kind in pairs else None
             if wanted != kept:
                 raise RefusedError(f"Undo point {self.journal.id} was begun with another {kind} than this call names.",
-                                   reason="undo_point_differs", detail={"journal": kept and kept.all(), "asked": wanted.all()},
+                                   reason="undo_point_differs",
+                                   detail={"journal": kept and kept.all(), "asked": wanted.all()},
                                    hint="Leave the names out to go on with those of the journal, or use a new id.")
 
     # The verbs
 
     def begin(self, pairs: dict, facts: dict) -> None:
         """Writes the journal of a planned swap. facts: instance, run_id, recovery_point, places."""
-        self.journal.begin(dict(facts, state="swapping", stores={kind: pair.to_journal() for kind, pair in pairs.items()}))
+        stores = {kind: pair.to_journal() for kind, pair in pairs.items()}
+        self.journal.begin(dict(facts, state="swapping", stores=stores))
 
     def converge(self, target: str) -> bool:
         """Brings every store to target (OLD or NEW). Returns whether anything moved.
@@ -93,8 +96,8 @@ class UndoPoint:
         pairs, before = self.pairs(), self.sides()
         going, arrived = _STATES[target]
         if self.journal.data["state"] == "removing":
-            raise StateError(f"Undo point {self.journal.id} is being removed; there is nothing left to swap.", reason="removing",
-                             hint="Finish its removal (state: absent).")
+            raise StateError(f"Undo point {self.journal.id} is being removed; there is nothing left to swap.",
+                             reason="removing", hint="Finish its removal (state: absent).")
         if set(before.values()) == {target}:
             if self.journal.data["state"] != arrived:
                 self.journal.state(arrived)
@@ -144,13 +147,15 @@ class UndoPoint:
         except (DrError, OSError) as exc:
             second = exc if isinstance(exc, DrError) else from_os_error(exc, "taking the swap back")
             raise StateError(
-                f"The swap failed ({cause.message}) and could not be taken back ({second.message}). Database and storage do "
-                "not belong together now; Kestra must not start.", reason="half_swapped",
+                f"The swap failed ({cause.message}) and could not be taken back ({second.message}). Database "
+                "and storage do not belong together now; Kestra must not start.", reason="half_swapped",
                 hint="Remove the cause, then run the same step again: it goes on from here.",
-                detail={"cause": cause.to_result(), "roll_back": second.to_result(), "journal": self.journal.path}) from exc
+                detail={"cause": cause.to_result(), "roll_back": second.to_result(),
+                        "journal": self.journal.path}) from exc
         raise StateError(
-            f"The swap failed and was taken back; database and storage are as before. {cause.message}", reason="rolled_back",
-            hint=cause.hint, detail={"cause": cause.to_result(), "journal": self.journal.path}) from cause
+            f"The swap failed and was taken back; database and storage are as before. {cause.message}",
+            reason="rolled_back", hint=cause.hint,
+            detail={"cause": cause.to_result(), "journal": self.journal.path}) from cause
 
     def doomed(self) -> dict:
         """What a removal would remove: {kind: name or None}. Raises RefusedError while the swap is half done."""
@@ -160,7 +165,8 @@ class UndoPoint:
         sides = self.sides()
         if len(set(sides.values())) != 1 or BETWEEN in sides.values():
             raise RefusedError("Database and storage are not on the same side of the swap; nothing is removed.",
-                               reason="half_swapped", hint="Finish the swap, or take it back, first.", detail={"sides": sides})
+                               reason="half_swapped", hint="Finish the swap, or take it back, first.",
+                               detail={"sides": sides})
         return {kind: idle_name(pair, sides[kind]) for kind, pair in self.pairs().items()}
 
     def remove(self) -> dict:
@@ -254,7 +260,8 @@ def _absent(undo, confirm, check_mode) -> dict:
     doomed = undo.doomed()
     named = ", ".join(name for name in doomed.values() if name) or "nothing but its journal"
     if confirm != journal.id:
-        raise RefusedError(f"Undo point {journal.id} is not removed without its id typed again.", reason="not_confirmed",
+        raise RefusedError(f"Undo point {journal.id} is not removed without its id typed again.",
+                           reason="not_confirmed",
                            hint=f"It would remove {named}. To do it, set confirm to {journal.id}.")
     result.update(changed=True, removed=doomed, resumed=journal.data["state"] == "removing",
                   diff={"before": "".join(f"{name}\n" for name in doomed.values() if name), "after": ""})
