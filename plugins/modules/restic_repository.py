@@ -100,17 +100,16 @@ from ansible_collections.kestra_community.dr.plugins.module_utils.vault.restic i
 def ensure(restic, params, check_mode):
     """The result of the module; makes the repository unless check_mode."""
     result = {"changed": False, "repository": restic.repository.display, "restic_version": restic.version_text(),
-              "exists": restic.exists(), "locks_removed": 0}
-    if not result["exists"]:
+              "exists": True, "locks_removed": 0}
+    config = restic.config_if_exists()
+    if config is None:
         if not params["create"]:
             raise ConnectError(f"There is no restic repository at {restic.repository.display}.",
                                reason="repository_missing", hint="Check the location and that its disk is mounted.")
         result["changed"] = True
         if check_mode:
-            return result
-        restic.init()
-        result["exists"] = True
-    config = restic.config()
+            return dict(result, exists=False)
+        config = restic.init()
     result.update(repository_id=config["id"], format_version=config["version"], locks=restic.locks())
     stale = sum(lock["stale"] for lock in result["locks"])
     if params["remove_stale_locks"] and stale:

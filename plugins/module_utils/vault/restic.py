@@ -129,15 +129,18 @@ class Restic:
         found = json.loads(self._ask(["cat", "config", "--no-lock"], timeout=OPEN_TIMEOUT))
         return {"id": found["id"], "version": found["version"]}
 
-    def exists(self) -> bool:
-        """False when there is no repository; a wrong password or an unreachable server is an error."""
+    def config_if_exists(self):
+        """config(), or None when there is no repository; a wrong password or an unreachable server is an error."""
         try:
-            self.config()
+            return self.config()
         except DrError as exc:
             if exc.reason == "repository_missing":
-                return False
+                return None
             raise
-        return True
+
+    def exists(self) -> bool:
+        """Whether there is a repository; a wrong password or an unreachable server is an error."""
+        return self.config_if_exists() is not None
 
     def init(self) -> dict:
         """Makes the repository and returns its config(). Raises StateError (repository_exists)."""

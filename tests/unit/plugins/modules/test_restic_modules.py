@@ -33,10 +33,10 @@ class Told:
     def init(self):
         self.calls.append("init")
         self.there = True
+        return self.config_if_exists()
 
-    def config(self):
-        assert self.there
-        return {"id": "r" * 64, "version": 2}
+    def config_if_exists(self):
+        return {"id": "r" * 64, "version": 2} if self.there else None
 
     def locks(self):
         return list(self._locks)
