@@ -26,7 +26,6 @@ options:
       - Who is asking. One run holds an instance at a time; the lock lies in the vault, where every controller sees it.
     type: dict
     required: true
-    required: true
     suboptions:
       run_id:
         description: Id of this run of a playbook. The same id enters again.

@@ -34,4 +34,3 @@ def clean(lab, remove_laboratory) -> list:
         lines.append("removed what an earlier drill left in the lab directory")
     lab.forget_state()
     return lines
-

@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def free_ports(count):
     """Ports nobody listens on at the moment."""
-    sockets = [socket.socket() for _ in range(count)]
+    sockets = [socket.socket() for _number in range(count)]
     try:
         for item in sockets:
             item.bind(("127.0.0.1", 0))

@@ -4,8 +4,12 @@
 """The stand-in's fixtures: a real PostgreSQL server, a database and stand-in processes per test."""
 from __future__ import annotations
 
-from ansible_collections.kestra_community.dr.tests.integration.standin.conftest import (  # noqa: F401
-    PASSWORD, postgres, standin, until)
+from ansible_collections.kestra_community.dr.tests.integration.standin.conftest import (
+    PASSWORD,
+    postgres,  # pylint: disable=unused-import
+    standin,  # pylint: disable=unused-import
+    until,
+)
 
 import pytest
 

@@ -118,7 +118,7 @@ def test_facts_equal_the_rows_of_the_database(standin, waiting, version):
         status, body = standin.call("POST", f"{prefix}/executions/{flow}", b"--x--\r\n",
                                     {"Content-Type": "multipart/form-data; boundary=x"})
         assert status == 200, body
-    waiting(lambda: standin.states() == {"SUCCESS": 2, "PAUSED": 1}, 30, lambda: standin.log())
+    waiting(lambda: standin.states() == {"SUCCESS": 2, "PAUSED": 1}, 30, standin.log)
     standin.call("PUT", f"{prefix}/namespaces/company/kv/colour", b'"blue"', {"Content-Type": "text/plain"})
     found = gather(standin)
     assert found["facts"] == "api" and found["version"] == version and found["health"]["status"] == "UP"

@@ -163,7 +163,7 @@ def small_disk(path, size):
         pytest.skip("mounting a small file system needs root")
     path.mkdir()
     done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path)], capture_output=True, text=True
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path)], capture_output=True, text=True, check=False
     )
     if done.returncode:
         pytest.skip(f"no small file system can be mounted here: {done.stderr.strip()}")
@@ -316,7 +316,7 @@ def test_a_failed_restore_into_an_empty_database_can_be_repeated(server, kestra,
     with pytest.MonkeyPatch.context() as patch:
         # Ends in the middle, with tables there already.
         patch.setattr(work, "explain", lambda exc: exc)
-        patch.setattr(target, "finish", lambda *unused: (_ for _ in ()).throw(ToolError("interrupted")))
+        patch.setattr(target, "finish", lambda *unused: (none for none in ()).throw(ToolError("interrupted")))
         with pytest.raises(ToolError):
             give(server.login(role), dumped, name, component, create=False)
     assert "table public.kestra_dr_restoring" in server_contents(server, name)

@@ -249,4 +249,3 @@ def recorded():
 @pytest.fixture
 def waiting():
     return until
-

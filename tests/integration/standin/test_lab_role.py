@@ -39,7 +39,7 @@ def play(postgres):
     directory = Path(tempfile.mkdtemp(prefix="kestra-lab-"))
     directory.chmod(0o755)
     found = importlib.util.find_spec("ansible_collections.kestra_community.dr.plugins")
-    collections = Path(next(iter(found.submodule_search_locations))).parents[3]
+    collections = Path(list(found.submodule_search_locations)[0]).parents[3]
     ports = [free_port() for _number in range(3)]
     variables = {
         "kestra_dr_lab_directory": str(directory / "lab dir"), "kestra_dr_lab_python": sys.executable,

@@ -75,6 +75,7 @@ def test_a_killed_verification_proves_nothing_and_leaves_nothing(original, tmp_p
     base.mkdir()
     for above in (base, *base.parents):
         above.chmod(above.stat().st_mode | 0o011)  # the server's account must get there
+
     def work(lab):
         return lab.verify("counts", base=str(base))
 

@@ -341,5 +341,3 @@ def describe_timezone(component) -> list:
     listed = ", ".join(f"{name}: {number} rows" for name, number in sorted(strays.items()))
     return [f"Some generated times were written in another time zone than {component['timezone']} and will be "
             f"computed in that zone by a restore ({listed}). The times in the column value are exact."]
-
-

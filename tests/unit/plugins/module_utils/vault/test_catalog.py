@@ -14,7 +14,6 @@ import pytest
 from ansible_collections.kestra_community.dr.plugins.module_utils.core import manifest as manifests
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import (
     ConfigError,
-    DrError,
     IntegrityError,
     StateError,
 )

@@ -24,7 +24,6 @@ from ansible_collections.kestra_community.dr.tests.unit.kills import every_kill
 from ansible_collections.kestra_community.dr.tests.unit.plugins.module_utils.vault.vault_scene import NOW, Scene
 
 
-
 @pytest.fixture
 def scene(tmp_path):
     return Scene(tmp_path, ages=(4, 3, 2, 1), verified=(4, 2))
