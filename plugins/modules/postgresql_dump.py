@@ -223,12 +223,13 @@ def main():
             component = engine.dump(dest, chosen, progress)
             plan = component.pop("plan")
             return {"dest": dest, "component": options.trust(module, component), "tools": component["tools"],
-                    "seconds": component["seconds"], "plan": options.trust(module, plan)}
+                    "seconds": component["seconds"], "plan": options.trust(module, plan),
+                    "warnings": dump.describe_timezone(component)}
 
         question = dict(place.fingerprint(), dest=dest, options=vars(chosen))
         job = jobs.Job(module.params["job_dir"], "postgresql_dump", jobs.fingerprint_of(question), redactor)
         result = job.run(work)
-        for warning in dump.describe_timezone(result["component"]):
+        for warning in result.pop("warnings"):
             module.warn(warning)
         for name in ("component", "plan"):
             result[name] = options.trust(module, result[name])
