@@ -61,7 +61,7 @@ quiet:
   type: bool
   returned: success
 kestra_sessions:
-  description: Sessions of Kestra's role, and those whose role the server hides.
+  description: Sessions of Kestra's role.
   type: list
   elements: dict
   returned: success

@@ -86,11 +86,11 @@ options:
     default: 10.0
   free_ratio:
     description:
-      - Refuse when less than this share of the size of the tables is free at O(dest). Kestra's rows take about 0.6 of
-        it.
+      - Refuse when less than this share of the estimated size is free at O(dest). The estimate is 0.6 of the size of the
+        tables.
       - V(0) switches the check off.
     type: float
-    default: 0.5
+    default: 1.0
   bin_dir:
     description: Directory of C(pg_dump). Default is to choose among those installed.
     type: path
@@ -205,7 +205,7 @@ def main():
         jobs={"type": "int"}, compress={"type": "str", "choices": ["none", "gzip", "lz4", "zstd"], "default": "none"},
         compress_level={"type": "int"}, exclude_table_data={"type": "list", "elements": "str", "default": []},
         only_schema={"type": "bool", "default": False}, lock_timeout={"type": "float", "default": 10.0},
-        free_ratio={"type": "float", "default": 0.5}, bin_dir={"type": "path"})
+        free_ratio={"type": "float", "default": 1.0}, bin_dir={"type": "path"})
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True, mutually_exclusive=options.MUTUALLY_EXCLUSIVE)
     redactor = options.FactRedactor()
 

@@ -209,6 +209,19 @@ def test_differences_are_found(server, kestra, take, give):
     server.drop("kestra_dr_differs")
 
 
+def test_a_difference_in_an_empty_database_can_be_tried_again(server, kestra, take, give):
+    source, component = take(server.admin(), kestra)
+    name = server.database()
+    right = component["counts"]["public.flows"]
+    component["counts"]["public.flows"] = 99
+    assert give(server.admin(), source, name, component, create=False)["verdict"] == "differs"
+    component["counts"]["public.flows"] = right
+    assert give(server.admin(), source, name, component, create=False)["verdict"] == "verified"
+    with pytest.raises(RefusedError):
+        give(server.admin(), source, name, component, create=False)
+    server.drop(name)
+
+
 # -- the time zone trap -----------------------------------------------------------------------------------------------
 
 

@@ -14,7 +14,7 @@ SELECT a.pid, a.usename::text, a.application_name, a.client_addr::text, a.state,
        a.application_name LIKE 'kestra_dr%%' AND a.usename = current_user
   FROM pg_catalog.pg_stat_activity a
  WHERE a.datname = %s AND a.pid <> pg_catalog.pg_backend_pid()
-   AND (a.backend_type = 'client backend' OR a.backend_type IS NULL)
+   AND a.usesysid IS NOT NULL AND COALESCE(a.backend_type, 'client backend') IN ('client backend', 'walsender')
  ORDER BY a.backend_start"""
 
 _HEARTBEATS = """
@@ -28,7 +28,8 @@ SELECT service_id, service_type, state, value #>> '{{server,hostname}}',
 def sessions(connection, database) -> list:
     """Sessions on a database besides the asking one: [{pid, user, application, client, state, since, ours}].
 
-    ours: opened by this collection with the same role. What the server hides from this role is null.
+    ours: opened by this collection with the same role. What the server hides from this role is null; the user never
+    is. The server's own workers (autovacuum) have none and are no sessions.
     """
     rows = connection.execute(_SESSIONS, (database,))
     return [{"pid": row[0], "user": row[1], "application": row[2] or None, "client": row[3], "state": row[4],
@@ -37,7 +38,7 @@ def sessions(connection, database) -> list:
 
 def describe(found) -> str:
     """Sessions in one line, for messages."""
-    listed = [f"{item['user'] or 'unknown user'} (pid {item['pid']}, {item['application'] or 'no name'}"
+    listed = [f"{item['user']} (pid {item['pid']}, {item['application'] or 'no name'}"
               f"{', from ' + item['client'] if item['client'] else ''})" for item in found[:5]]
     return "; ".join(listed) + (f"; and {len(found) - 5} more" if len(found) > 5 else "")
 
@@ -77,7 +78,7 @@ def judge(found, beats, kestra_user) -> dict:
     a person with psql) do not disturb a dump; they do keep a database from being renamed, so they are listed.
     """
     foreign = [item for item in found if not item["ours"]]
-    kestra = [item for item in foreign if item["user"] == kestra_user or item["user"] is None]
+    kestra = [item for item in foreign if item["user"] == kestra_user]
     return {"quiet": not kestra and not beats, "kestra_sessions": kestra,
             "other_sessions": [item for item in foreign if item not in kestra], "heartbeats": beats}
 

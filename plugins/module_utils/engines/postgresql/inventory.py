@@ -160,8 +160,8 @@ def grantees(connection, schemas=None) -> list:
     return [row[0] for row in rows]
 
 
-def estimated_bytes(connection, found) -> int:
-    """Size of the tables' own storage with TOAST, without indexes. An upper estimate of an uncompressed dump."""
+def table_bytes(connection, found) -> int:
+    """Size of the tables' own storage with TOAST, without indexes. Waits for a table that is being altered."""
     oids = [relation.oid for relation in found if relation.kind in ("r", "m")]
     return int(connection.execute("""
         SELECT COALESCE(pg_catalog.sum(pg_catalog.pg_table_size(o::pg_catalog.oid::pg_catalog.regclass)), 0)

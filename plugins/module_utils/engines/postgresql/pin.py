@@ -138,10 +138,9 @@ class Pin:
         return None
 
     def database_facts(self) -> dict:
-        """{settings, grantees, estimated_bytes} of the database."""
+        """{settings, grantees} of the database."""
         return {"settings": inventory.database_settings(self._connection),
-                "grantees": inventory.grantees(self._connection, self._schemas),
-                "estimated_bytes": inventory.estimated_bytes(self._connection, self.relations)}
+                "grantees": inventory.grantees(self._connection, self._schemas)}
 
     def measure(self, on_table=None) -> None:
         """Starts reading definitions and exact counts in the snapshot, beside whatever else runs.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 
 from ...core.manifest import compare_counts
-from . import audit, connect, definitions, inventory, source, swap, target
+from . import audit, definitions, inventory, source, target
 from .work import Run
 
 Options = target.Options
@@ -50,11 +50,11 @@ def restore(login, source_path, options, progress, *, expected=None, redactor=No
     if options.verify:
         progress.phase("verifying")
         found = inventory.read(login, options.database, role_name=place.role, with_counts=True, with_objects=True)
+        target.forget_marker(found)
         result.update(judge(dump.expected, found, same_major=dump.server_version[0] == place.version[0]))
         watch.lap("verifying")
-    if options.create and result["verdict"] != "differs":
-        with connect.connect(login, application="kestra_dr mark") as connection:
-            swap.note(connection, options.database, None)
+    if result["verdict"] != "differs":
+        target.proved(login, options, place)
     result["seconds"] = watch.laps
     progress.phase("finished", verdict=result["verdict"])
     return result

@@ -246,9 +246,29 @@ def finish(login, options, target) -> None:
         try:
             if target.role:
                 connection.execute(f"SET ROLE {names.quoted(target.role)}")
-            if not options.create:
-                connection.execute(f"DROP TABLE {names.quoted('public', MARKER)}")
             connection.execute("SET synchronous_commit = on")
             connection.execute("ANALYZE")
         except psycopg.Error as exc:
             raise connect.query_error(exc, f"analyzing the database {options.database}") from None
+
+
+def proved(login, options, target) -> None:
+    """Takes away what marks the database as one whose restore has not passed its comparison."""
+    psycopg = connect.driver()
+    with connect.connect(login, None if options.create else options.database, application="kestra_dr mark") as connection:
+        try:
+            if options.create:
+                swap.note(connection, options.database, None)
+                return
+            if target.role:
+                connection.execute(f"SET ROLE {names.quoted(target.role)}")
+            connection.execute(f"DROP TABLE {names.quoted('public', MARKER)}")
+        except psycopg.Error as exc:
+            raise connect.query_error(exc, f"finishing the database {options.database}") from None
+
+
+def forget_marker(found) -> None:
+    """Removes the mark from an inventory: it is no part of what was restored."""
+    name = names.display("public", MARKER)
+    found["counts"].pop(name, None)
+    found["objects"]["tables"].pop(name, None)

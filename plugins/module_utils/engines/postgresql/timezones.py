@@ -93,12 +93,20 @@ def inspect(connection, relations) -> Finding:
 def checks(connection, relations) -> dict:
     """{column: {rows, sum}} of the values as they are stored."""
     result = {}
-    for column in columns(connection, relations):
-        row = connection.execute(f"""
-            SELECT pg_catalog.count({column.stored}), {_sum(column.stored)}
-              FROM ONLY {column.relation.quoted}""").fetchone()
-        result[column.name] = {"rows": row[0], "sum": row[1]}
+    for relation, group in _by_table(columns(connection, relations)):
+        wanted = ", ".join(f"pg_catalog.count({column.stored}), {_sum(column.stored)}" for column in group)
+        row = connection.execute(f"SELECT {wanted} FROM ONLY {relation.quoted}").fetchone()
+        for index, column in enumerate(group):
+            result[column.name] = {"rows": row[2 * index], "sum": row[2 * index + 1]}
     return result
+
+
+def _by_table(found) -> list:
+    """[(relation, its columns)]: one pass over each table."""
+    groups: dict = {}
+    for column in found:
+        groups.setdefault(column.relation, []).append(column)
+    return list(groups.items())
 
 
 def _sum(value) -> str:
@@ -109,15 +117,20 @@ def _measure(connection, found, zone) -> Finding:
     finding = Finding(zone)
     connection.execute("SELECT pg_catalog.set_config('TimeZone', %s, false)", (zone,))
     try:
-        for column in found:
-            row = connection.execute(f"""
-                SELECT pg_catalog.count(v.again), {_sum('v.again')},
-                       pg_catalog.count(*) FILTER (WHERE v.again IS DISTINCT FROM v.stored)
-                  FROM (SELECT {column.computed} AS again, {column.stored} AS stored
-                          FROM ONLY {column.relation.quoted} OFFSET 0) v""").fetchone()
-            finding.checks[column.name] = {"rows": row[0], "sum": row[1]}
-            if row[2]:
-                finding.strays[column.name] = row[2]
+        for relation, group in _by_table(found):
+            values = ", ".join(f"{column.computed} AS again{index}, {column.stored} AS stored{index}"
+                               for index, column in enumerate(group))
+            wanted = ", ".join(f"pg_catalog.count(v.again{index}), {_sum(f'v.again{index}')}, pg_catalog.count(*) "
+                               f"FILTER (WHERE v.again{index} IS DISTINCT FROM v.stored{index})"
+                               for index in range(len(group)))
+            # OFFSET 0 keeps the expressions from being computed once for every use.
+            row = connection.execute(
+                f"SELECT {wanted} FROM (SELECT {values} FROM ONLY {relation.quoted} OFFSET 0) v").fetchone()
+            for index, column in enumerate(group):
+                rows, total, strays = row[3 * index:3 * index + 3]
+                finding.checks[column.name] = {"rows": rows, "sum": total}
+                if strays:
+                    finding.strays[column.name] = strays
     finally:
         connection.execute("SELECT pg_catalog.set_config('TimeZone', 'UTC', false)")
     return finding

@@ -429,7 +429,6 @@ def session(user, ours=False, application="x"):
         ([session("kestra")], [], False),
         ([session("kestra", ours=True)], [], True),
         ([session("dba")], [], True),
-        ([session(None)], [], False),
         ([], [{"id": "a"}], False),
     ],
 )
