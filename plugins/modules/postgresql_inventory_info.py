@@ -108,6 +108,10 @@ size_bytes:
   description: Size of the database on disk.
   type: int
   returned: when the database exists
+data_directory:
+  description: Where the server keeps its data, when that is on this host and can be looked at; else null.
+  type: path
+  returned: success
 empty:
   description: Whether it holds nothing but what every new database holds.
   type: bool

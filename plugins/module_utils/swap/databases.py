@@ -36,7 +36,9 @@ class PostgresqlStore:
         return {name: found.get(name) for name in names.all()}
 
     def possible(self, names) -> None:
-        """Every database can be renamed to any name."""
+        """Raises RefusedError when this role may not rename what is there."""
+        with connect.connect(self._login, application="kestra_dr swap") as connection:
+            swap.require_renaming(connection, names.all())
 
     def check(self, names) -> None:
         """Raises RefusedError while sessions exist, naming them."""

@@ -19,9 +19,12 @@ from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors im
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import (
     activity,
     connect,
+    inventory,
     scratch,
     swap,
 )
+from ansible_collections.kestra_community.dr.plugins.module_utils.swap.databases import PostgresqlStore
+from ansible_collections.kestra_community.dr.plugins.module_utils.swap.position import Names
 
 
 def look(server, name, within=10.0):
@@ -109,7 +112,19 @@ def test_swap_needs_its_privileges_before(server):
     with pytest.raises(RefusedError) as refused:
         swap.rename(server.login(role), [(live, "kestra_dr_undo_4")])
     assert refused.value.reason == "privileges_missing" and live in refused.value.message
+    wanted = Names(live, "kestra_dr_new_4", "kestra_dr_undo_4")
+    with pytest.raises(RefusedError) as refused:  # and already when only asked, with no replacement there yet
+        PostgresqlStore(server.login(role)).possible(wanted)
+    assert refused.value.reason == "privileges_missing"
+    PostgresqlStore(server.admin()).possible(wanted)
     server.drop(live)
+
+
+def test_the_data_directory_is_told_where_it_can_be_looked_at(server):
+    role = server.role()
+    found = inventory.server(server.admin())["data_directory"]
+    assert found is not None and os.path.exists(os.path.join(found, "PG_VERSION"))
+    assert inventory.server(server.login(role))["data_directory"] is None
 
 
 def test_drop_takes_only_what_is_ours(server):

@@ -242,7 +242,8 @@ def _dump(login, plan, options, part, progress, redactor) -> dict:
         "generated_timestamps": measured.timezone["generated_timestamps"],
         "timezone_strays": measured.timezone["timezone_strays"], "identity": held.identity,
         "tools": {"pg_dump": plan.client.text}, "schemas": None if options.schemas is None else list(options.schemas),
-        "settings": facts["settings"], "grantees": facts["grantees"], "counts": expected,
+        "settings": facts["settings"], "grantees": facts["grantees"], "database_bytes": facts["database_bytes"],
+        "counts": expected,
         "excluded_table_data": {item.name: measured.counts[item.name] for item in excluded},
         "newest": measured.newest, "objects": objects, "pinned": pinned, "server_time": held.server_time,
         "files": listed, "bytes": sum(item["size"] for item in listed)}

@@ -4,6 +4,7 @@
 """What a server and a database are and hold: identity, tables, exact counts, missing privileges, emptiness."""
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from ...core.errors import RefusedError
@@ -223,16 +224,35 @@ def server(login) -> dict:
             who = role(connection)
             number = versions.of_server(connection.info.server_version)
             return {"user": who["name"], "superuser": who["superuser"], "can_create_database": who["create_database"],
-                    "server_version": ".".join(str(part) for part in number), "databases": databases(connection)}
+                    "server_version": ".".join(str(part) for part in number), "databases": databases(connection),
+                    "data_directory": data_directory(connection)}
         except psycopg.Error as exc:
             raise connect.query_error(exc, "looking at the server") from None
+
+
+def data_directory(connection):
+    """Where the server's data lies, if that is on this host and this account may look; else None.
+
+    Proved by the start time in postmaster.pid: a server elsewhere may have a directory of the same name.
+    """
+    row = connection.execute("SELECT setting, pg_catalog.floor(EXTRACT(epoch FROM pg_catalog.pg_postmaster_start_time()))"
+                             "::pg_catalog.text FROM pg_catalog.pg_settings WHERE name = 'data_directory'").fetchone()
+    if row is None:  # hidden from ordinary roles
+        return None
+    try:
+        with open(os.path.join(row[0], "postmaster.pid"), encoding="utf-8") as handle:
+            started = handle.read().splitlines()[2]
+    except (OSError, IndexError):
+        return None
+    return row[0] if abs(int(started) - int(row[1])) <= 1 else None
 
 
 def read(login, database, *, schemas=None, role_name=None, with_counts=False, with_objects=False, with_timezone=False,
          with_content=False) -> dict:
     """The inventory of one database, from one snapshot. database: its name. role_name: to ask as (None: the login's).
 
-    Returns {identity, role, size_bytes, empty, contents, tables, privileges_missing, databases, can_create_database};
+    Returns {identity, role, size_bytes, data_directory, empty, contents, tables, privileges_missing, databases,
+    can_create_database};
     with_counts: counts; with_objects: objects and generated_timestamps; with_timezone: timezone, timezone_strays;
     with_content: content {table: digest of all rows}.
     """
@@ -248,7 +268,7 @@ def read(login, database, *, schemas=None, role_name=None, with_counts=False, wi
                 "identity": identity(connection), "role": who, "can_create_database": who["create_database"],
                 "size_bytes": connection.execute(
                     "SELECT pg_catalog.pg_database_size(pg_catalog.current_database())").fetchone()[0],
-                "empty": not held, "contents": held, "databases": databases(connection),
+                "data_directory": data_directory(connection), "empty": not held, "contents": held, "databases": databases(connection),
                 "tables": [relation.name for relation in found if relation.has_rows],
                 "privileges_missing": privileges_missing(found)}
             if with_counts or with_objects or with_timezone or with_content:

@@ -138,8 +138,10 @@ class Pin:
         return None
 
     def database_facts(self) -> dict:
-        """{settings, grantees} of the database."""
+        """{settings, grantees, database_bytes (its size on the server's disk)} of the database."""
         return {"settings": inventory.database_settings(self._connection),
+                "database_bytes": self._connection.execute(
+                    "SELECT pg_catalog.pg_database_size(pg_catalog.current_database())").fetchone()[0],
                 "grantees": inventory.grantees(self._connection, self._schemas)}
 
     def measure(self, on_table=None) -> None:

@@ -42,7 +42,8 @@ def require_free(connection, databases, *, terminate_idle_of=None, terminate_our
                 detail={"database": database, "sessions": found})
 
 
-def _privileges(connection, databases) -> None:
+def require_renaming(connection, databases) -> None:
+    """Raises RefusedError when this role may not rename one of these databases, as far as they exist."""
     row = connection.execute(
         "SELECT rolsuper, rolcreatedb, rolname FROM pg_catalog.pg_roles WHERE rolname = current_user").fetchone()
     for name in databases:
@@ -61,7 +62,7 @@ def rename(login, renames, *, terminate_idle_of=None) -> None:
     with connect.connect(login, application="kestra_dr swap") as connection:
         try:
             old = [pair[0] for pair in renames]
-            _privileges(connection, old)
+            require_renaming(connection, old)
             require_free(connection, old, terminate_idle_of=terminate_idle_of)
             with connection.transaction():
                 for source, target in renames:
