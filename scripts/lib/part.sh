@@ -32,7 +32,7 @@ kdr_pytest() {
         export ANSIBLE_COLLECTIONS_PATH=$KDR_COLLECTIONS PYTHONPATH=$KDR_COLLECTIONS PYTHONDONTWRITEBYTECODE=1
         # Interpreter discovery on localhost may find a Python without the libraries.
         export ANSIBLE_PYTHON_INTERPRETER=$KDR_VENV/bin/python
-        "$KDR_VENV/bin/python" -m pytest -c tests/pytest.ini --rootdir tests -v -p no:cacheprovider -o junit_logging=system-out \
+        "$KDR_VENV/bin/python" -m pytest -c tests/pytest.ini --rootdir tests -v --durations 25 -p no:cacheprovider -o junit_logging=system-out \
             --junitxml "$KDR_PART_DIR/$name.xml" "$@"
     ) || rc=$?
     case $rc in
