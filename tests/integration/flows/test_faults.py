@@ -72,7 +72,7 @@ def again(lab):
 def test_postgresql_killed_during_the_dump(lab):
     before, rows = lab.points(), lab.sql("select count(*) from flows")
     with when(runs("pg_dump", lab.vault), lambda: again(lab)):
-        run = lab.play("backup", kestra_dr_dump_jobs=1).failed("PostgreSQL")
+        run = lab.play("backup", kestra_dr_dump_jobs=1).failed("server", "connection")
     assert run.report["outcome"] == "failed" and run.report["headline"] == "no recovery point was made"
     assert "as it was found" in run.report["kestra_line"]
     assert lab.points() == before and lab.sql("select count(*) from flows") == rows
@@ -83,7 +83,7 @@ def test_postgresql_killed_during_the_restore(lab):
     wanted = {"kestra_dr_recovery_point": lab.point(), "kestra_dr_confirm": lab.instance_id}
     live = lab.sql("select oid from pg_database where datname = 'kestra'", "postgres")
     with when(runs("pg_restore", lab.vault, "--dbname="), lambda: again(lab)):
-        run = lab.play("restore", **wanted).failed("PostgreSQL")
+        run = lab.play("restore", **wanted).failed("The server went away during the restore")
     assert run.report["outcome"] == "failed" and run.report["headline"] == "nothing live was replaced"
     assert lab.sql("select oid from pg_database where datname = 'kestra'", "postgres") == live
     if not FULL:
