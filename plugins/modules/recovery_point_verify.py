@@ -169,7 +169,7 @@ from ansible_collections.kestra_community.dr.plugins.module_utils.core import jo
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import IntegrityError
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.secrets import Redactor
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import options as postgresql
-from ansible_collections.kestra_community.dr.plugins.module_utils.vault import catalog, checks, options, ship, verify
+from ansible_collections.kestra_community.dr.plugins.module_utils.vault import catalog, checks, in_use, options, ship, verify
 from ansible_collections.kestra_community.dr.plugins.module_utils.vault.restic import Restic
 from ansible_collections.kestra_community.dr.plugins.module_utils.vault.verify_postgresql import Postgresql
 
@@ -234,9 +234,10 @@ def main():
         tester = engine(params, redactor)
 
         def work(progress):
-            record = verify.verify(vault, point, params["depth"], restic, progress, engine=tester,
-                                   work_dir=params["work_dir"])
-            return told(record, verify.ship_again(vault, point, restic))
+            with in_use.reading(vault, point):
+                record = verify.verify(vault, point, params["depth"], restic, progress, engine=tester,
+                                       work_dir=params["work_dir"])
+                return told(record, verify.ship_again(vault, point, restic))
 
         fingerprint = jobs.fingerprint_of([point, params["depth"], restic.repository.fingerprint()])
         try:

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta, timezone
 from ..core import clock
 from ..core.errors import DrError, RefusedError
 from ..core.files import fsync_dir, write_json
-from . import retention
+from . import in_use, retention
 from .catalog import Catalog
 from .points import tag_value
 from .restic_output import utc
@@ -50,13 +50,15 @@ def prune(catalog: Catalog, policy, restic, *, still_ours, now=None, on_progress
     """Applies the policy. The caller holds the instance lock; still_ours() raises when it was lost.
 
     Returns {"removed": [ids], "kept": {id: reasons}, "finished": [ids of half-done removals], "orphans": [snapshot
-    ids], "warnings": [texts]}. Raises RefusedError rather than touch the newest verified point.
+    ids], "warnings": [texts]}. A point that somebody reads stays for the next prune. Raises RefusedError rather than
+    touch the newest verified point.
     """
     now = now or datetime.now(timezone.utc)
     plan = decide(catalog, policy, now)
     snapshots = own_snapshots(catalog, restic)
     stray = orphans(catalog, snapshots, now)
     going = plan["unfinished"] + plan["remove"]
+    read = []
     for point in catalog.removing_ids():
         shutil.rmtree(catalog.below("removing", point))
     if going or stray or os.path.exists(catalog.prune_marker):
@@ -66,13 +68,19 @@ def prune(catalog: Catalog, policy, restic, *, still_ours, now=None, on_progress
                 on_progress(done, len(going), f"removing {point}", "points")
             still_ours()
             _guard(catalog, point)
-            _remove(catalog, point, snapshots, restic)
+            with in_use.removing(catalog, point) as free:
+                if free:
+                    _remove(catalog, point, snapshots, restic)
+                else:
+                    read.append(point)
         if stray:
             restic.forget(stray)
         restic.prune(on_progress)
         os.unlink(catalog.prune_marker)
-    return {"removed": plan["remove"], "kept": plan["keep"], "finished": plan["unfinished"], "orphans": stray,
-            "warnings": plan["warnings"]}
+    return {"removed": [point for point in plan["remove"] if point not in read],
+            "kept": dict(plan["keep"], **{point: ["being verified"] for point in read}),
+            "finished": [point for point in plan["unfinished"] if point not in read], "orphans": stray,
+            "warnings": plan["warnings"] + [f"{point} is being verified; the next prune removes it." for point in read]}
 
 
 def _guard(catalog, point) -> None:

@@ -4,10 +4,14 @@
 """One laboratory for all flow tests, and the playbooks run on it as a user runs them."""
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pwd
+import re
+import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -17,10 +21,15 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from ansible_collections.kestra_community.dr.tests.integration.flows.secret_watch import Watch
 
 # What starts the playbooks: ansible-playbook, or ansible-runner as AWX does.
 LAUNCHER = os.environ.get("KESTRA_DR_LAUNCHER", "ansible-playbook")
 ROOT = Path(__file__).resolve().parents[3]
+# Every flow of every test runs with secrets like these: quotes, %, @, :, blanks, backslashes, a dollar, not ASCII.
+CORES = {"database password": "hushDb7QxLm2", "administrator's password": "hushAdm9TkWp4", "repository password": "hushRep3VbNz8",
+         "secret of a flow": "hushFlw5YcRd6"}
+SECRETS = {name: f"""{core} it's "50%" @home:é/\\ $x&{{{{ü}}}}""" for name, core in CORES.items()}
 
 
 def free_ports(count):
@@ -53,9 +62,11 @@ class Run:
         return self
 
     def failed(self, *words):
+        """It failed, and told these words."""
         assert self.rc != 0, self.output[-6000:]
+        told = re.sub(r"\s+", " ", self.output)
         for word in words:
-            assert word in self.output, f"{word!r} is not in\n{self.output[-6000:]}"
+            assert word in told, f"{word!r} is not in\n{self.output[-6000:]}"
         return self
 
 
@@ -73,6 +84,11 @@ class Lab:
         namespace = self.collections / "ansible_collections" / "kestra_community"
         namespace.mkdir(parents=True)
         (namespace / "dr").symlink_to(ROOT)
+        for name in ("home", "tmp"):
+            (directory / name).mkdir()
+        self.watch = Watch(CORES)
+        self.played = set()
+        self.certificate = directory / "tls" / "server.pem"
         ctl = self.lab / "bin" / "kestra-server"
         self.variables = {
             "kestra_dr_python": sys.executable,
@@ -96,13 +112,45 @@ class Lab:
             "kestra_dr_lab_postgresql_port": self.postgresql_port,
             "kestra_dr_lab_kestra_port": self.port,
             "kestra_dr_lab_kestra_management_port": self.management,
-            "kestra_dr_lab_kestra_settings": {"kestra": {"server": {"termination-grace-period": "5s"}}},
+            "kestra_dr_lab_started": False,
+            "kestra_dr_lab_kestra_settings": {
+                "kestra": {"server": {"termination-grace-period": "5s"}},
+                "datasources": {"postgres": {"url": self.jdbc_url("kestra")}}},
         }
         self.write_inventory()
 
-    def write_inventory(self, hosts=("k1",), **variables):
-        """The inventory of the instance. variables replace those of the lab for all its hosts."""
-        known = {**self.variables, **variables}
+    def jdbc_url(self, database):
+        return (f"jdbc:postgresql://127.0.0.1:{self.postgresql_port}/{database}"
+                f"?sslmode=verify-full&sslrootcert={self.certificate}")
+
+    def harden(self):
+        """What managed services ask for, and what people choose: TLS only for Kestra's role, and awkward secrets."""
+        tls = self.certificate.parent
+        tls.mkdir()
+        key, owner = tls / "server.key", (self.lab / "postgresql").stat()
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+                        "-subj", "/CN=lab", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", self.certificate],
+                       check=True, capture_output=True)
+        os.chown(key, owner.st_uid, owner.st_gid)
+        key.chmod(0o600)
+        rules = self.lab / "postgresql" / "data" / "pg_hba.conf"
+        rules.write_text("hostnossl all kestra all reject\n" + rules.read_text())
+        for setting in (f"ssl_cert_file = '{self.certificate}'", f"ssl_key_file = '{key}'", "ssl = 'on'"):
+            self.sql(f"alter system set {setting}")
+        self.sql("select pg_reload_conf()")
+        for role, name, file in (("kestra", "database password", self.lab / "kestra" / "database-password"),
+                                 ("postgres", "administrator's password", self.lab / "postgresql" / "admin-password")):
+            self.sql(psycopg.sql.SQL("alter role {} password {}").format(psycopg.sql.Identifier(role), SECRETS[name]))
+            file.write_text(SECRETS[name] + "\n")
+        (self.lab / "restic-password").write_text(SECRETS["repository password"] + "\n")
+        environment = self.lab / "kestra" / "kestra.env"
+        kept = [line for line in environment.read_text().splitlines() if not line.startswith("KESTRA_LAB_DATABASE_PASSWORD=")]
+        environment.write_text("\n".join([*kept, f"KESTRA_LAB_DATABASE_PASSWORD={quoted(SECRETS['database password'])}",
+                                          f"SECRET_TOKEN={quoted(SECRETS['secret of a flow'])}"]) + "\n")
+
+    def write_inventory(self, hosts=("k1",), known=None):
+        """The inventory of the instance. known: its variables, those of the lab unless given."""
+        known = known or self.variables
         lines = ["[kestra]"] + [f"{host} ansible_connection=local ansible_python_interpreter={sys.executable}" for host in hosts]
         lines += ["[kestra:vars]"] + [f"{key}={json.dumps(value)}" if not isinstance(value, str) else f"{key}={value}"
                                       for key, value in known.items()]
@@ -113,7 +161,7 @@ class Lab:
         # The job files of the tests are their own, so that labs beside each other cannot meet.
         env.update(ANSIBLE_COLLECTIONS_PATH=str(self.collections), ANSIBLE_NOCOLOR="1", ANSIBLE_SHOW_CUSTOM_STATS="1",
                    ANSIBLE_HOME=str(self.directory / "ansible"), ANSIBLE_LOCALHOST_WARNING="false",
-                   ANSIBLE_PIPELINING="true", HOME=str(self.directory / "home"))
+                   ANSIBLE_PIPELINING="true", HOME=str(self.directory / "home"), TMPDIR=str(self.directory / "tmp"))
         env.update(more)
         return env
 
@@ -129,6 +177,8 @@ class Lab:
             argv = self.as_runner(playbook, arguments, variables)
         done = subprocess.run(argv, env=self.environment(**(env or {})), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True, timeout=timeout, check=False)
+        self.watch.check(done.stdout, f"the output of {playbook}")
+        self.played.add((playbook, "-vvv" in arguments, done.returncode))
         return Run(done.returncode, done.stdout, _custom_stats(done.stdout))
 
     def as_runner(self, playbook, arguments, variables):
@@ -141,7 +191,7 @@ class Lab:
         (private / "env" / "extravars").write_text(json.dumps(variables))
         argv = [str(Path(sys.executable).with_name("ansible-runner")), "run", str(private), "-p", "run.yml",
                 "--inventory", str(self.inventory)]
-        return argv + (["--cmdline", " ".join(arguments)] if arguments else [])
+        return argv + (["--cmdline", shlex.join(arguments)] if arguments else [])
 
     def begin(self, playbook, *arguments, env=None, **variables):
         """Starts a playbook in a process group of its own; its output goes to a file."""
@@ -151,10 +201,17 @@ class Lab:
         process.log = log
         return process
 
+    def told(self, process):
+        """What a playbook that was begun has said so far."""
+        process.log.seek(0)
+        output = process.log.read()
+        self.watch.check(output, "the output of a playbook that was begun")
+        return output
+
     def sql(self, statement, database="kestra", fetch=True):
         """Asks the lab's server as its administrator."""
         with psycopg.connect(host="127.0.0.1", port=self.postgresql_port, user="postgres", dbname=database, autocommit=True,
-                             password=(self.lab / "postgresql" / "admin-password").read_text().strip()) as connection:
+                             password=(self.lab / "postgresql" / "admin-password").read_text().rstrip("\n")) as connection:
             cursor = connection.execute(statement)
             return cursor.fetchall() if fetch and cursor.description else None
 
@@ -199,6 +256,46 @@ class Lab:
                                 f"from {table} t", database)[0] for table in tables}
 
 
+    @property
+    def held(self):
+        """The file that tells a person why Kestra stays down."""
+        return self.directory / "state" / "kestra" / "HELD"
+
+    def unsealed(self):
+        return sorted(path.name for path in (self.vault / "kestra" / "open").glob("2*"))
+
+    def point(self):
+        """A recovery point of the pinned default: one that is there, or a new one."""
+        listed = [name for name in self.points() if self.manifest(name)["consistency"]["mode"] == "pinned"]
+        return listed[-1] if listed else self.play("backup").ok().report["recovery_point"]
+
+    def manifest(self, point):
+        return json.loads((self.vault / "kestra" / "points" / point / "manifest.json").read_text())
+
+    def kill_postgresql(self):
+        """kill -9 of the server and all its backends, as a power cut of its host."""
+        postmaster = int((self.lab / "postgresql" / "data" / "postmaster.pid").read_text().splitlines()[0])
+        family = [postmaster, *(pid for pid, (parent, _arguments) in processes().items() if parent == postmaster)]
+        for pid in family:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def quoted(value):
+    """A value as a shell and systemd both read it in an environment file."""
+    return '"' + re.sub(r'(["\\\\`$])', r"\\\1", value) + '"'
+
+
+def processes():
+    """{pid: (pid of the parent, arguments)} of what runs now."""
+    found = {}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+            found[int(pid)] = (parent, Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"))
+    return found
+
+
 def _custom_stats(output):
     """The dictionary that ansible-playbook prints below CUSTOM STATS."""
     _before, found, after = output.partition("CUSTOM STATS:")
@@ -211,17 +308,20 @@ def lab():
     # Below /var/tmp: other accounts must be able to enter, because PostgreSQL does not run as root.
     directory = Path("/var/tmp") / f"kestra-dr-flows-{os.getpid()}-{int(time.time() * 1000) % 10 ** 8}"
     directory.mkdir(mode=0o755)
-    (directory / "home").mkdir()
     found = Lab(directory)
     book = directory / "lab.yml"
     book.write_text(json.dumps([{
         "hosts": "kestra", "gather_facts": True, "tasks": [{"ansible.builtin.include_role": {
             "name": "kestra_community.dr.lab", "tasks_from": "{{ kestra_dr_lab_entry | default('present') }}.yml"}}]}]))
-    found.book = book
     try:
         found.play(str(book)).ok()
+        found.harden()
+        assert found.ctl("kestra-server", "start").returncode == 0
         assert found.wait_healthy()
+        found.watch.begin()
         yield found
+        found.watch.end()
+        assert found.watch.samples > 10 and not found.watch.seen
     finally:
         found.play(str(book), kestra_dr_lab_entry="absent")
         shutil.rmtree(directory, ignore_errors=True)

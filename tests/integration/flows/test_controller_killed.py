@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 from pathlib import Path
 
 import pytest
@@ -15,10 +14,13 @@ pytestmark = pytest.mark.skipif(os.environ.get("KESTRA_DR_LAUNCHER") == "ansible
                                 reason="it kills ansible-playbook itself; under ansible-runner another process is between")
 FULL = os.environ.get("KESTRA_DR_TEST_FULL") == "1"
 PLUGINS = Path(__file__).parent / "plugins" / "callback"
-DOWNTIME = 45
+# Long enough for a step to be reached, since a dead-man that was faster would be another test.
+DOWNTIME = 30
+# The worst moment of each flow: Kestra is down and its data are in the middle of something.
+WORST = {"backup": "Dump | Wait until the snapshot is pinned", "restore": "Swap | Database and storage together"}
 
 
-def killer(after=0, steps=None):
+def killer(after="never", steps=None):
     env = {"ANSIBLE_CALLBACK_PLUGINS": str(PLUGINS), "ANSIBLE_CALLBACKS_ENABLED": "controller_killer",
            "KESTRA_DR_TEST_KILL_AFTER": str(after)}
     if steps:
@@ -26,65 +28,63 @@ def killer(after=0, steps=None):
     return env
 
 
-def chosen(count, sample, seed):
-    """Every step in the full run, else a sample of fixed seed that always holds the last third's middle."""
-    steps = list(range(1, count + 1))
-    return steps if FULL else sorted(random.Random(seed).sample(steps, min(sample, count)))
+def moments(lab, flow, tmp_path, **wanted):
+    """After which steps to kill: the worst one, in the full tier each of a whole run."""
+    if not FULL:
+        print(f"left to --full: kill -9 after every other step of the {flow}")
+        return [WORST[flow]]
+    steps = tmp_path / "steps"
+    lab.play(flow, env=killer(steps=steps), **wanted).ok()
+    names = steps.read_text().splitlines()
+    assert len(names) >= 12 and any(WORST[flow] in name for name in names), names
+    return [name.split(" ")[0] for name in names]
 
 
-def holder(lab):
-    """The run that still holds the instance, as a person reads it from the refusal."""
-    for path in (lab.vault / "kestra" / "lock.json", lab.directory / "state" / "kestra" / "lifecycle.json"):
-        if path.exists():
-            return json.loads(path.read_text())["run_id"]
-    return None
+def left(lab):
+    """What the killed run left for the next one to know: (its run id, the record on the host)."""
+    lock, record = (json.loads(path.read_text()) if path.exists() else None
+                    for path in (lab.vault / "kestra" / "lock.json", lab.directory / "state" / "kestra" / "lifecycle.json"))
+    return (lock or record or {}).get("run_id"), record
+
+
+def rerun(lab, flow, killed, **wanted):
+    """The same flow again, told that the killed one is dead; nothing of that one is left then, least of all secrets."""
+    done = lab.play(flow, **wanted, **({"kestra_dr_take_over": killed} if killed else {})).ok()
+    assert done.report["outcome"] == "ok"
+    assert lab.wait_healthy() and not lab.held.exists() and not lab.unsealed()
+    if killed:
+        assert not [path for path in (lab.directory / "run").rglob("*") if killed in path.parts]
 
 
 def test_backup(lab, tmp_path):
-    steps = tmp_path / "steps"
-    lab.play("backup", env=killer(steps=steps)).ok()
-    names = steps.read_text().splitlines()
-    assert len(names) >= 12, names
-    before = lab.points()
-    picked = chosen(len(names), 3, 11)
-    if not FULL:
-        print(f"left to --full: kill -9 after {len(names) - len(picked)} further steps of the backup")
-    for number in picked:
-        run = lab.play("backup", env=killer(after=number), kestra_dr_max_downtime=DOWNTIME)
-        assert run.rc == -9, (names[number - 1], run.output[-3000:])
-        assert lab.wait_healthy(DOWNTIME + 60), names[number - 1]
-        taken = holder(lab)
-        listed = lab.play("list").ok()
-        assert "unreadable" not in listed.output and "failed" not in listed.output.split("PLAY RECAP")[0], names[number - 1]
-        again = lab.play("backup", **({"kestra_dr_take_over": taken} if taken else {})).ok()
-        assert again.report["outcome"] == "ok"
-        assert lab.healthy(), names[number - 1]
-        assert not list((lab.vault / "kestra" / "open").glob("2*")), "an unsealed recovery point was left"
-    assert len(lab.points()) > len(before)
+    for moment in moments(lab, "backup", tmp_path):
+        before = lab.points()
+        run = lab.play("backup", env=killer(moment), kestra_dr_max_downtime=DOWNTIME)
+        assert run.rc == -9, (moment, run.output[-3000:])
+        assert lab.wait_healthy(DOWNTIME + 60), moment
+        killed, record = left(lab)
+        if moment == WORST["backup"]:
+            assert record["dead_man_fired"]["action"] == "start", record
+            assert lab.points() == before
+        rerun(lab, "backup", killed)
+        assert len(lab.points()) > len(before) and lab.points()[:len(before)] == before
+    listed = lab.play("list").ok()
+    assert not [point for point in listed.stats["kestra_dr_recovery_points"] if point["verdict"] == "failed"]
 
 
 def test_restore(lab, tmp_path):
-    steps = tmp_path / "steps"
     instance = lab.instance_id
-    lab.play("backup").ok()
-    point = lab.points()[-1]
-    wanted = {"kestra_dr_recovery_point": point, "kestra_dr_confirm": instance}
-    lab.play("restore", env=killer(steps=steps), **wanted).ok()
-    names = steps.read_text().splitlines()
-    assert len(names) >= 12, names
-    picked = chosen(len(names), 3, 12)
-    if not FULL:
-        print(f"left to --full: kill -9 after {len(names) - len(picked)} further steps of the restore")
-    held = lab.directory / "state" / "kestra" / "HELD"
-    for number in picked:
-        run = lab.play("restore", env=killer(after=number), kestra_dr_max_downtime=DOWNTIME, **wanted)
-        assert run.rc == -9, (names[number - 1], run.output[-3000:])
-        assert lab.wait_healthy(DOWNTIME + 60) or held.exists(), names[number - 1]
-        if held.exists():
-            assert point in held.read_text(), "the reason on the host names the recovery point"
-        taken = holder(lab)
-        lab.play("restore", **wanted, **({"kestra_dr_take_over": taken} if taken else {})).ok()
-        assert lab.healthy() and not held.exists(), names[number - 1]
+    wanted = {"kestra_dr_recovery_point": lab.point(), "kestra_dr_confirm": instance}
+    for moment in moments(lab, "restore", tmp_path, **wanted):
+        run = lab.play("restore", env=killer(moment), kestra_dr_max_downtime=DOWNTIME, **wanted)
+        assert run.rc == -9, (moment, run.output[-3000:])
+        assert lab.held.exists() or lab.wait_healthy(DOWNTIME + 60), moment
+        if lab.held.exists():
+            assert wanted["kestra_dr_recovery_point"] in lab.held.read_text(), "the reason on the host names the recovery point"
+            assert not lab.healthy()
+        else:
+            assert moment != WORST["restore"]
+        rerun(lab, "restore", left(lab)[0], **wanted)
         assert lab.instance_id == instance
 
 

@@ -58,7 +58,7 @@ def test_storage_missing(lab, tmp_path):
 
 
 def test_wrong_repository_password(lab, tmp_path):
-    lab.play("backup").ok()
+    lab.point()
     wrong = tmp_path / "wrong"
     wrong.write_text("certainly-not-it\n")
     wrong.chmod(0o600)
@@ -67,6 +67,7 @@ def test_wrong_repository_password(lab, tmp_path):
 
 
 def test_two_controllers_at_once(lab):
+    """The second is refused and leaves the first alone, down to the configuration that the first has in its hands."""
     first = lab.begin("backup", kestra_dr_consistency="offline")
     try:
         lock = lab.vault / "kestra" / "lock.json"
@@ -74,29 +75,46 @@ def test_two_controllers_at_once(lab):
         while not lock.exists() and time.monotonic() < end:
             time.sleep(0.2)
         run_id = json.loads(lock.read_text())["run_id"]
-        lab.play("backup").failed("locked by", f"kestra_dr_take_over={run_id}")
+        lab.play("backup").failed(f"run {run_id}", f"kestra_dr_take_over={run_id}")
     finally:
-        assert first.wait(300) == 0, first.log.seek(0) or first.log.read()[-3000:]
+        first.wait(300)
+    assert first.returncode == 0, lab.told(first)[-3000:]
+    assert "is sealed" in lab.told(first)
 
 
-def test_a_kestra_alive_elsewhere_stops_nothing_for_long(lab):
-    stray = subprocess.Popen([lab.lab / "bin" / "kestra", "server", "executor", "--config", lab.lab / "kestra" / "application.yml",
-                              "--port", "0"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                             env=dict(os.environ, ENDPOINTS_ALL_PORT="0", MICRONAUT_SERVER_PORT="0"))
-    try:
-        time.sleep(5)
-        assert stray.poll() is None
-        before = lab.points()
-        run = lab.play("backup", kestra_dr_quiet_seconds=10).failed("Kestra")
-        assert run.report["outcome"] == "failed" and lab.points() == before
-    finally:
-        stray.terminate()
-        stray.wait(60)
+@pytest.fixture
+def stray(lab):
+    """A Kestra server on a host that the inventory does not know."""
+    process = subprocess.Popen([lab.lab / "bin" / "kestra", "server", "executor", "--config", lab.lab / "kestra" / "application.yml",
+                                "--port", "0"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                               env=dict(os.environ, ENDPOINTS_ALL_PORT="0", MICRONAUT_SERVER_PORT="0"))
+    time.sleep(5)
+    assert process.poll() is None
+    yield process
+    assert process.poll() is None, "it was to live all the time"
+    process.terminate()
+    process.wait(60)
+
+
+def test_a_kestra_alive_elsewhere_during_a_backup(lab, stray):
+    before = lab.points()
+    run = lab.play("backup", kestra_dr_quiet_seconds=4).failed("not quiet")
+    assert run.report["outcome"] == "failed" and "as it was found" in run.report["kestra_line"]
+    assert lab.points() == before and not lab.unsealed()
+
+
+def test_a_kestra_alive_elsewhere_during_a_restore(lab, stray):
+    """Refused before the swap: nothing live is replaced, and the same restore goes on once it is gone."""
+    point, instance = lab.point(), lab.instance_id
+    live = [lab.sql("select oid from pg_database where datname = 'kestra'", "postgres"), (lab.lab / "storage").stat().st_ino]
+    run = lab.play("restore", kestra_dr_recovery_point=point, kestra_dr_confirm=instance, kestra_dr_quiet_seconds=4).failed("not quiet")
+    assert run.report["outcome"] == "failed" and run.report["headline"] == "nothing live was replaced"
+    assert live == [lab.sql("select oid from pg_database where datname = 'kestra'", "postgres"), (lab.lab / "storage").stat().st_ino]
+    assert lab.healthy() and not lab.held.exists()
 
 
 def test_edited_manifest(lab):
-    lab.play("backup").ok()
-    point = lab.points()[-1]
+    point = lab.point()
     path = lab.vault / "kestra" / "points" / point / "manifest.json"
     kept = path.read_bytes()
     try:
@@ -107,7 +125,7 @@ def test_edited_manifest(lab):
 
 
 def test_damaged_pack(lab):
-    point = lab.play("backup").ok().report["recovery_point"]
+    point = lab.point()
     packs = sorted((path for path in (lab.repository / "data").rglob("*") if path.is_file()), key=lambda path: path.stat().st_mtime)
     rows = lab.sql("select count(*) from flows")
     kept = {path: path.read_bytes() for path in packs}

@@ -12,10 +12,10 @@ from ansible.plugins.callback import CallbackBase
 DOCUMENTATION = """
 name: controller_killer
 type: notification
-short_description: kills the controller after the n-th effect of a flow
+short_description: kills the controller after an effect of a flow
 description: For tests. An effect is a task of this collection that has changed something.
 requirements:
-  - set KESTRA_DR_TEST_KILL_AFTER to a number; KESTRA_DR_TEST_STEPS to a file that lists the effects
+  - set KESTRA_DR_TEST_KILL_AFTER to a number or to the name of a task; KESTRA_DR_TEST_STEPS to a file that lists the effects
 """
 
 
@@ -28,7 +28,7 @@ class CallbackModule(CallbackBase):
     def __init__(self):
         super().__init__()
         self._seen = 0
-        self._limit = int(os.environ.get("KESTRA_DR_TEST_KILL_AFTER", "0"))
+        self._limit = os.environ.get("KESTRA_DR_TEST_KILL_AFTER", "never")
         self._steps = os.environ.get("KESTRA_DR_TEST_STEPS")
 
     def v2_runner_on_ok(self, result):
@@ -39,5 +39,5 @@ class CallbackModule(CallbackBase):
         if self._steps:
             with open(self._steps, "a", encoding="utf-8") as handle:
                 handle.write(f"{self._seen} {task.get_name()}\n")
-        if self._seen == self._limit:
+        if self._limit in (str(self._seen), task.name):
             os.kill(os.getpid(), signal.SIGKILL)

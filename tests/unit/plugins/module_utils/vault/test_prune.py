@@ -19,7 +19,7 @@ from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors im
     StateError,
 )
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.files import write_json
-from ansible_collections.kestra_community.dr.plugins.module_utils.vault import points, prune, ship
+from ansible_collections.kestra_community.dr.plugins.module_utils.vault import in_use, points, prune, ship
 from ansible_collections.kestra_community.dr.tests.unit.kills import every_kill
 from ansible_collections.kestra_community.dr.tests.unit.plugins.module_utils.vault.vault_scene import NOW, Scene
 
@@ -90,6 +90,25 @@ def test_a_removal_that_has_begun_is_finished_although_the_policy_changed(scene)
     done = scene.prune(keep_last=10)
     assert done["finished"] == [scene.ids[3]] and done["removed"] == []
     assert scene.ids[3] not in {point for point, _component in scene.components()}
+
+
+def test_a_point_that_is_being_verified_stays_until_the_next_prune(scene):
+    read, gone = scene.ids[4], scene.ids[3]
+    with in_use.reading(scene.vault, read), in_use.reading(scene.vault, read):
+        done = scene.prune(keep_last=1)
+        assert done["removed"] == [gone] and done["kept"][read] == ["being verified"]
+        assert read in done["warnings"][0]
+        scene.check_whole([read, scene.ids[2], scene.ids[1]])
+    assert scene.prune(keep_last=1)["removed"] == [read]
+    assert os.listdir(scene.vault.below("verifying")) == []
+
+
+def test_a_point_that_is_being_removed_is_not_read(scene):
+    with in_use.removing(scene.vault, scene.ids[3]) as free:
+        assert free
+        with pytest.raises(RefusedError) as refused, in_use.reading(scene.vault, scene.ids[3]):
+            pass
+    assert refused.value.reason == "pruning"
 
 
 def test_a_lost_lock_ends_the_prune_before_the_next_point(scene):

@@ -1,0 +1,169 @@
+# Copyright (c) 2026, Kestra community DR contributors
+# GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What breaks in the middle of a flow: a server killed, a disk full, a downtime passed. A clear error, nothing lost, Kestra as it was."""
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import threading
+import time
+
+import psycopg
+import pytest
+from ansible_collections.kestra_community.dr.tests.integration.flows.conftest import processes
+
+FULL = os.environ.get("KESTRA_DR_TEST_FULL") == "1"
+
+
+@pytest.fixture(autouse=True)
+def _kestra_is_as_it_was(lab):
+    assert lab.wait_healthy()
+    before, instance = lab.points(), lab.instance_id
+    yield
+    assert lab.wait_healthy(120)
+    assert lab.points()[:len(before)] == before and lab.instance_id == instance
+    assert not lab.unsealed() and not lab.held.exists()
+
+
+@contextlib.contextmanager
+def when(happens, act):
+    """Does act() once, as soon as happens() is true, beside the body. The body must have met it."""
+    done, ended, failure = threading.Event(), threading.Event(), []
+
+    def watching():
+        while not ended.is_set():
+            if happens():
+                try:
+                    act()
+                except Exception as exc:  # told by the thread that can fail
+                    failure.append(exc)
+                done.set()
+                return
+            time.sleep(0.005)
+
+    thread = threading.Thread(target=watching, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+    assert not failure, failure
+    assert done.is_set(), "what was to be met never happened"
+
+
+def runs(program, place, option="--"):
+    """A condition for when(): a process of that name, with that option, works on a path below place."""
+    def look():
+        return any(os.path.basename(arguments[0]) == program.encode() and any(os.fsencode(place) in word for word in arguments)
+                   and any(word.startswith(option.encode()) for word in arguments) for _parent, arguments in processes().values())
+    return look
+
+
+def again(lab):
+    """kill -9 of the database server; it comes back two seconds later, as a service manager or a person has it."""
+    lab.kill_postgresql()
+    time.sleep(2)
+    assert lab.ctl("postgresql", "start").returncode == 0
+
+
+def test_postgresql_killed_during_the_dump(lab):
+    before, rows = lab.points(), lab.sql("select count(*) from flows")
+    with when(runs("pg_dump", lab.vault), lambda: again(lab)):
+        run = lab.play("backup", kestra_dr_dump_jobs=1).failed("server", "connection")
+    assert run.report["outcome"] == "failed" and run.report["headline"] == "no recovery point was made"
+    assert "as it was found" in run.report["kestra_line"]
+    assert lab.points() == before and lab.sql("select count(*) from flows") == rows
+
+
+def test_postgresql_killed_during_the_restore(lab):
+    """The live pair is as it was. (That the same restore goes through afterwards is shown in the full tier.)"""
+    wanted = {"kestra_dr_recovery_point": lab.point(), "kestra_dr_confirm": lab.instance_id}
+    live = lab.sql("select oid from pg_database where datname = 'kestra'", "postgres")
+    with when(runs("pg_restore", lab.vault, "--dbname="), lambda: again(lab)):
+        run = lab.play("restore", **wanted).failed("The server went away during the restore")
+    assert run.report["outcome"] == "failed" and run.report["headline"] == "nothing live was replaced"
+    assert lab.sql("select oid from pg_database where datname = 'kestra'", "postgres") == live
+    if not FULL:
+        print("left to --full: the same restore once more after the server was killed")
+        return
+    done = lab.play("restore", **wanted).ok()
+    assert done.report["verdict"].startswith("verified (counts)")
+    assert lab.sql("select oid from pg_database where datname = 'kestra'", "postgres") != live
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A real small file system, and what fills it to the last byte."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m,mode=0755", "tmpfs", place], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no small file system can be mounted here: {done.stderr.strip()}")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", place], check=True)
+
+
+def fill(place, leave=0):
+    """Takes all the room of a file system but leave bytes."""
+    about = os.statvfs(place)
+    with open(place / "filler", "wb") as handle, contextlib.suppress(OSError):
+        os.posix_fallocate(handle.fileno(), 0, max(about.f_bavail * about.f_frsize - leave, 4096))
+
+
+def test_vault_full_before(lab, disk):
+    """Refused before anything stops."""
+    fill(disk, leave=32 << 10)
+    lab.play("backup", kestra_dr_vault=str(disk / "vault")).failed("free")
+    assert lab.healthy()
+    assert not list((disk / "vault" / "kestra").glob("open/*"))
+
+
+def test_vault_full_in_the_middle(lab, disk):
+    with when(runs("pg_dump", disk), lambda: fill(disk)):
+        run = lab.play("backup", kestra_dr_vault=str(disk / "vault"), kestra_dr_consistency="offline")
+    run.failed("No space is left")
+    assert not list((disk / "vault" / "kestra").glob("points/*")) and not list((disk / "vault" / "kestra").glob("open/2*"))
+    (disk / "filler").unlink()
+    assert lab.wait_healthy()
+
+
+def test_temporary_directory_full(lab, disk):
+    """Of configuration and of the modules: Kestra comes back although nothing can be written there any more."""
+    room = disk / "tmp"
+    room.mkdir()
+    lab.play("backup", kestra_dr_runtime_dir=str(full(disk))).failed("No space is left")
+    assert lab.healthy()
+    (disk / "filler").unlink()
+    with when(runs("pg_dump", lab.vault), lambda: fill(disk)):
+        lab.play("backup", kestra_dr_runtime_dir=str(disk / "run"), kestra_dr_max_downtime=40,
+                 ansible_remote_tmp=str(room), env={"TMPDIR": str(room), "ANSIBLE_REMOTE_TMP": str(room)}).failed("No space is left")
+    assert lab.wait_healthy(60)
+
+
+def full(disk):
+    fill(disk)
+    return disk / "run"
+
+
+def test_downtime_passed(lab):
+    """A dump that cannot begin is given up before kestra_dr_max_downtime, and Kestra starts again."""
+    lab.sql("create table ballast (number int); alter table ballast owner to kestra")
+    record = lab.directory / "state" / "kestra" / "lifecycle.json"
+    with psycopg.connect(host="127.0.0.1", port=lab.postgresql_port, user="postgres", dbname="kestra",
+                         password=(lab.lab / "postgresql" / "admin-password").read_text().rstrip("\n")) as blocker:
+        try:
+            with when(record.exists, lambda: blocker.execute("lock table ballast in access exclusive mode")):
+                run = lab.play("backup", kestra_dr_consistency="offline", kestra_dr_max_downtime=35).failed("in time")
+            assert lab.healthy(), "Kestra is up although the table is still locked"
+        finally:
+            blocker.rollback()
+            lab.sql("drop table ballast")
+    assert run.report["outcome"] == "failed" and run.report["headline"] == "no recovery point was made"
+    assert "as it was found" in run.report["kestra_line"]
+    away = {figure["name"]: figure["value"] for figure in run.report["figures"]}["Kestra away, seconds"]
+    assert 0 < away < 60
