@@ -51,6 +51,11 @@ def free_ports(count) -> list:
     return ports
 
 
+def account(root, uid):
+    """The account that root has made for the servers; None: our own."""
+    return None if uid else f"kestra-drill-{tag(root)}"
+
+
 def variables(directory, root, uid, python, ports) -> dict:
     """The role's variables."""
     found = {
@@ -59,9 +64,8 @@ def variables(directory, root, uid, python, ports) -> dict:
         "kestra_dr_lab_postgresql_port": ports[0], "kestra_dr_lab_kestra_port": ports[1],
         "kestra_dr_lab_kestra_management_port": ports[2],
     }
-    if uid == 0:
-        found["kestra_dr_lab_user"] = f"kestra-drill-{tag(root)}"
-    return found
+    user = account(root, uid)
+    return dict(found, kestra_dr_lab_user=user) if user else found
 
 
 class StandIn:
@@ -70,8 +74,10 @@ class StandIn:
     def __init__(self, lab, options, *, playbooks, console, python):
         self._lab, self._options, self._playbooks, self._console = lab, options, playbooks, console
         self._python = python
-        self._directory = lab_directory(lab.root, os.geteuid())
-        self._command = str(self._directory / "bin" / "kestra-server")
+        self.directory = lab_directory(lab.root, os.geteuid())
+        self.config = self.directory / "kestra" / "application.yml"
+        self.environment_file = self.directory / "kestra" / "kestra.env"
+        self._command = str(self.directory / "bin" / "kestra-server")
         self.target = None
         self.database = None
         self.aside = None
@@ -80,30 +86,31 @@ class StandIn:
         """What a later run has to know to remove it."""
         return {"kind": "stand-in", "aside": None}
 
-    def prepare(self) -> None:
-        """Brings the servers up, fills them, writes the inventory. Kestra itself is not started yet."""
-        if not os.geteuid() and self._directory.parent == self._lab.root:
+    def prepare(self, content=None) -> None:
+        """Brings the servers up, fills them, writes the inventory. Kestra itself is not started yet.
+
+        content: (rows, files) in place of those of the options' size.
+        """
+        if not os.geteuid() and self.directory.parent == self._lab.root:
             self._lab.root.chmod(0o711)
         begin = time.monotonic()
         ports = free_ports(3)
-        lab_variables = variables(self._directory, self._lab.root, os.geteuid(), self._python, ports)
+        lab_variables = variables(self.directory, self._lab.root, os.geteuid(), self._python, ports)
         scripts = {verb: f"{self._command} {verb}" for verb in ("start", "stop", "status")}
-        config = self._directory / "kestra" / "application.yml"
-        environment_file = self._directory / "kestra" / "kestra.env"
-        extra = dict(lab_variables, kestra_dr_repository_password_file=str(self._directory / "restic-password"))
+        extra = dict(lab_variables, kestra_dr_repository_password_file=str(self.directory / "restic-password"))
         structure = inventory.build(
-            python=sys.executable, lab=self._lab, config_files=[config], environment_files=[environment_file],
-            scripts=scripts, extra=dict(extra, **admin(self._directory)),
+            python=sys.executable, lab=self._lab, config_files=[self.config],
+            environment_files=[self.environment_file], scripts=scripts, extra=dict(extra, **admin(self.directory)),
         )
         inventory.write(self._lab.inventory, structure)
         self._playbooks.must("lab", {"drill_lab_entry": "present"}, playbook=LAB_PLAYBOOK)
-        self._fill(config, environment_file, lab_variables.get("kestra_dr_lab_user"))
-        configuration = own_configuration(config, environment_file)
+        self.fill(*(content or FILL[self._options.size]))
+        configuration = own_configuration(self.config, self.environment_file)
         self.target = describe(
-            configuration, title="Kestra stand-in", config_files=[str(config)],
-            environment_files=[str(environment_file)], scripts=scripts,
+            configuration, title="Kestra stand-in", config_files=[str(self.config)],
+            environment_files=[str(self.environment_file)], scripts=scripts,
         )
-        password = (self._directory / "postgresql" / "admin-password").read_text("utf-8").strip()
+        password = (self.directory / "postgresql" / "admin-password").read_text("utf-8").strip()
         self.database = Database(dict(self.target.credentials, user="postgres", password=password))
         facts = self.database.facts()
         self._console.step(
@@ -111,15 +118,16 @@ class StandIn:
             f"{facts['rows']:,} rows ({size(facts['bytes'])})"
         )
 
-    def _fill(self, config, environment_file, user) -> None:
-        rows, files = FILL[self._options.size]
+    def fill(self, rows, files, *, shape="kestra", seed="1", config=None) -> None:
+        """Adds to what is there; config: of another database and storage than the laboratory's own."""
+        user = account(self._lab.root, os.geteuid())
         self._console.working(f"filling {rows:,} rows and {files:,} files")
         become = f"setpriv --reuid={user} --regid=$(id -g {user}) --init-groups -- " if user else ""
         fill = shlex.join([
-            str(self._directory / "standin" / "kestra-standin-fill"), "--config", str(config),
-            "--rows", str(rows), "--files", str(files), "--quiet",
+            str(self.directory / "standin" / "kestra-standin-fill"), "--config", str(config or self.config),
+            "--rows", str(rows), "--files", str(files), "--shape", shape, "--seed", seed, "--quiet",
         ])
-        script = f"set -eu; set -a; . {shlex.quote(str(environment_file))}; set +a; cd /; exec {become}{fill}"
+        script = f"set -eu; set -a; . {shlex.quote(str(self.environment_file))}; set +a; cd /; exec {become}{fill}"
         with open(self._lab.log, "ab") as log:
             done = subprocess.run(["sh", "-c", script], stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False)
         if done.returncode:
@@ -138,9 +146,13 @@ class StandIn:
         """Starts it; the caller waits for its health."""
         self._call("start")
 
+    def stop(self) -> None:
+        """Stops it and returns when it is down."""
+        self._call("stop")
+
     def log_tail(self) -> str:
         """The end of the stand-in's own log."""
-        path = self._directory / "kestra" / "kestra.log"
+        path = self.directory / "kestra" / "kestra.log"
         try:
             lines = path.read_text("utf-8", "replace").splitlines()[-15:]
         except FileNotFoundError:

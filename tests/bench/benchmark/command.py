@@ -1,0 +1,184 @@
+# Copyright (c) 2026, Kestra community DR contributors
+# GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One call of tests/bench/run: lock, leftovers, the laboratory, the figures, cleaning up."""
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import traceback
+from importlib.metadata import version
+from pathlib import Path
+
+from ansible_collections.kestra_community.dr.plugins.module_utils.core import clock, ids
+from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql.dump import Options as DumpOptions
+from drill import DrillError, leftovers, processes, standin
+from drill.console import Console, size
+from drill.labdir import LabDir
+from drill.playbooks import Playbooks
+
+from . import figures
+from .scene import BIG_MB, SECTIONS, Scene
+from .tools import Tools
+
+EXIT_NOT_RUN, EXIT_USAGE = 1, 64
+ROOM = 6  # times the size of the largest database: it, its copy, two dumps, two repositories
+
+
+class Interrupted(BaseException):
+    """A signal asked to end."""
+
+
+def _interrupt(number, _frame):
+    raise Interrupted(signal.Signals(number).name)
+
+
+def parse(argv):
+    """The options; tests/bench/run has checked their form."""
+    parser = argparse.ArgumentParser(prog="tests/bench/run", add_help=False, allow_abbrev=False)
+    parser.add_argument("--size-mb", type=int, default=300)
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--only", type=lambda text: text.split(","), default=list(SECTIONS))
+    parser.add_argument("--big", action="store_true")
+    parser.add_argument("--json", type=Path)
+    found = parser.parse_args(argv)
+    found.small_mb = max(1, found.size_mb // 3)
+    return found
+
+
+def machine() -> dict:
+    """What the figures depend on."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    restic = subprocess.run(["restic", "version"], capture_output=True, text=True, check=True).stdout.split()[1]
+    return {"cores": os.cpu_count(), "memory_bytes": memory, "load": round(os.getloadavg()[0], 2), "restic": restic,
+            "python": platform.python_version(), "ansible_core": version("ansible-core")}
+
+
+class Command:
+    """One call."""
+
+    def __init__(self, root, collections, options):
+        self.options, self._collections = options, collections
+        self.lab = LabDir(root)
+        self.console = Console()
+        self._serial = ids.new_id()
+        self._kestra = self._scene = self._playbooks = None
+        self._facts = {}
+
+    def run(self) -> int:
+        """The exit code."""
+        self.lab.lock()
+        # What is started from here on carries the mark by which it is ended.
+        os.environ[processes.MARK] = str(self.lab.root)
+        os.environ["XDG_CACHE_HOME"] = str(self.lab.work / "cache")
+        for line in leftovers.clean(self.lab, self._remove_laboratory):
+            self.console.step(line)
+        self._require_room()
+        self.lab.prepare()
+        self.lab.write_state({"kind": "stand-in", "aside": None})
+        self._facts = {"schema": 1, "run": self._serial, "started": clock.utc_now(), "machine": machine()}
+        failure = None
+        try:
+            self._measure()
+        except DrillError as error:
+            failure = "\n".join(filter(None, (error.message, error.hint)))
+        except Interrupted as signalled:
+            failure = f"Interrupted by {signalled}."
+        except Exception as error:  # pylint: disable=broad-except  # what was begun has to be cleaned up
+            with open(self.lab.log, "a", encoding="utf-8") as log:
+                traceback.print_exc(file=log)
+            failure = f"{type(error).__name__}: {error} (see {self.lab.log})"
+        return self._finish(failure)
+
+    def _require_room(self) -> None:
+        needed = (BIG_MB if self.options.big else self.options.size_mb) * figures.MB * ROOM
+        free = shutil.disk_usage(self.lab.root).free
+        if free < needed:
+            raise DrillError(f"{size(needed)} of disk are needed below {self.lab.root} and {size(free)} are free.",
+                             "Name another directory in KESTRA_DR_CACHE, or a smaller --size-mb.")
+
+    def _new_playbooks(self) -> Playbooks:
+        return Playbooks(self.lab, collections=self._collections, base=os.environ, on_task=self.console.working)
+
+    def _remove_laboratory(self) -> None:
+        self.lab.work.mkdir(mode=0o700, exist_ok=True)
+        standin.remove(self.lab, self._new_playbooks())
+
+    def _measure(self) -> None:
+        self._playbooks = self._new_playbooks()
+        self._kestra = standin.StandIn(self.lab, None, playbooks=self._playbooks, console=self.console,
+                                       python=os.environ["KDR_LAB_PYTHON"])
+        self._kestra.prepare((0, 0))
+        self._facts["machine"]["postgresql"] = self._kestra.database.facts()["version"]
+        tools = Tools(self.lab, self._kestra, collections=self._collections, jobs=DumpOptions().workers())
+        self._scene = Scene(self.options, self.lab, self._kestra, playbooks=self._playbooks, console=self.console,
+                            tools=tools)
+        self._scene.run()
+
+    def _finish(self, failure) -> int:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        self.console.working("cleaning up")
+        path = self._write(failure)
+        if self._kestra is not None:
+            try:
+                self._kestra.tear_down()
+            except DrillError as error:
+                failure = "\n".join(filter(None, (failure, error.message, error.hint)))
+            finally:
+                processes.end_all(processes.marked(str(self.lab.root)))
+        self.lab.sweep()
+        self.lab.forget_state()
+        self._say(failure, path)
+        return EXIT_NOT_RUN if failure else 0
+
+    def _write(self, failure) -> Path:
+        path = self.options.json
+        if path is None:
+            path = self.lab.reports / self._serial / "bench.json"
+            path.parent.mkdir(mode=0o700)
+        content = dict(
+            self._facts, finished=clock.utc_now(), complete=failure is None, reason=failure or "",
+            size_mb=self.options.size_mb, repeat=self.options.repeat, only=self.options.only, big=self.options.big,
+            databases=self._scene.databases if self._scene else {},
+            figures=[one.as_dict() for one in self._scene.figures] if self._scene else [])
+        path.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+        return path
+
+    def _say(self, failure, path) -> None:
+        known = self._facts["machine"]
+        self.console.line()
+        self.console.line(f"{self.options.size_mb} MB, median of {self.options.repeat}, {known['cores']} cores, "
+                          f"PostgreSQL {known.get('postgresql', '?')}, restic {known['restic']}, "
+                          f"ansible-core {known['ansible_core']}, load at the start {known['load']}")
+        if known["load"] > known["cores"] / 4:
+            self.console.line("THE MACHINE WAS BUSY: these figures say little.")
+        measured = self._scene.figures if self._scene else []
+        for line in figures.table(sorted(measured, key=lambda one: SECTIONS.index(one.section))):
+            self.console.line(line)
+        if failure:
+            self.console.line(f"Not complete: {failure}")
+        self.console.line(f"JSON {path}")
+
+
+def main(root, collections, argv) -> int:
+    """Entry. Exit code: 0 measured, 1 could not run, 64 usage."""
+    options = parse(argv)
+    if options.size_mb >= BIG_MB:
+        print(f"tests/bench/run: --size-mb must be below {BIG_MB}; --big measures memory there", file=sys.stderr)
+        return EXIT_USAGE
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    try:
+        return Command(root, collections, options).run()
+    except DrillError as error:
+        print(f"tests/bench/run: {error.message}", *filter(None, [error.hint]), sep="\n", file=sys.stderr)
+    except Interrupted as signalled:
+        print(f"tests/bench/run: interrupted by {signalled}", file=sys.stderr)
+    return EXIT_NOT_RUN
