@@ -65,7 +65,7 @@ file_systems:
   contains:
     path:
       description: A path on it.
-      type: path
+      type: str
     free_bytes:
       description: What an ordinary user may still write.
       type: int

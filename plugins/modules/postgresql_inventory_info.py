@@ -110,7 +110,7 @@ size_bytes:
   returned: when the database exists
 data_directory:
   description: Where the server keeps its data, when that is on this host and can be looked at; else null.
-  type: path
+  type: str
   returned: success
 empty:
   description: Whether it holds nothing but what every new database holds.

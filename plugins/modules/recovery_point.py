@@ -221,6 +221,8 @@ def seal(module, vault, redactor):
     sealed, checks = None, []
     if fresh:
         lock.check(vault.lock, run_id=params["lock"]["run_id"])
+        if not module.check_mode:
+            points.whole_ids(vault, point, [item["id"] for item in snapshots])
         checks = points.check_before_seal(vault, point, params["components"],
                                           {item["id"]: item["tags"] for item in snapshots})
         sealed = points.build_manifest(vault, point, params["manifest"], sealed=clock.utc_now())

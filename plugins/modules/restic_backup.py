@@ -80,6 +80,14 @@ options:
     type: str
     choices: [fail, report]
     default: fail
+  look_up:
+    description:
+      - Ask the repository for the whole snapshot afterwards, which opens it once more.
+      - >-
+        Without, RV(parent) is not known and RV(snapshot) may be the beginning of the id (before restic 0.17);
+        O(kestra_community.dr.recovery_point#module:state=sealed) looks all of a recovery point up at once.
+    type: bool
+    default: true
 seealso:
   - module: kestra_community.dr.restic_restore
   - module: kestra_community.dr.storage_inventory_info
@@ -187,7 +195,7 @@ from ansible_collections.kestra_community.dr.plugins.module_utils.vault.restic i
     Restic, check_listed_sources, check_sources)
 
 OPTIONS = ("files_from", "files_from_format", "base_dir", "tags", "host", "excludes", "parent", "one_file_system",
-           "vanished")
+           "vanished", "look_up")
 
 
 def rehearse(restic, params, paths, arguments):
@@ -210,7 +218,8 @@ def main():
         files_from_format={"type": "str", "choices": ["verbatim", "raw", "pattern"], "default": "verbatim"},
         tags=dict(strings, default=[]), host={"type": "str"}, excludes=dict(strings, default=[]),
         parent={"type": "str"}, one_file_system={"type": "bool", "default": False},
-        vanished={"type": "str", "choices": ["fail", "report"], "default": "fail"})
+        vanished={"type": "str", "choices": ["fail", "report"], "default": "fail"},
+        look_up={"type": "bool", "default": True})
     module = AnsibleModule(
         argument_spec=spec, supports_check_mode=True,
         mutually_exclusive=options.MUTUALLY_EXCLUSIVE + [("paths", "files_from")],

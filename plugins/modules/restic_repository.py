@@ -82,7 +82,7 @@ locks:
   description: Locks in the repository, each with C(id), C(host), C(pid), C(user), C(time), C(exclusive) and C(stale).
   type: list
   elements: dict
-  returned: when it exists
+  returned: with O(remove_stale_locks) when it exists
 locks_removed:
   description: How many stale locks were removed.
   type: int
@@ -110,9 +110,11 @@ def ensure(restic, params, check_mode):
         if check_mode:
             return dict(result, exists=False)
         config = restic.init()
-    result.update(repository_id=config["id"], format_version=config["version"], locks=restic.locks())
-    stale = sum(lock["stale"] for lock in result["locks"])
-    if params["remove_stale_locks"] and stale:
+    result.update(repository_id=config["id"], format_version=config["version"])
+    if not params["remove_stale_locks"]:
+        return result
+    result["locks"] = restic.locks()
+    if any(lock["stale"] for lock in result["locks"]):
         result["changed"] = True
         if not check_mode:
             result["locks_removed"] = restic.unlock()

@@ -110,6 +110,17 @@ def add_component(catalog: Catalog, point, name, facts) -> bool:
     return True
 
 
+def whole_ids(catalog: Catalog, point, snapshots) -> None:
+    """Replaces the beginning of a snapshot's id in the point's components by the whole of it, where it is unique.
+
+    snapshots: the full ids of the repository's snapshots of this instance.
+    """
+    for name, facts in catalog.components(point).items():
+        matching = [full for full in snapshots if facts.get("snapshot") and full.startswith(facts["snapshot"])]
+        if len(matching) == 1 and matching[0] != facts["snapshot"]:
+            add_component(catalog, point, name, dict(facts, snapshot=matching[0]))
+
+
 def check_before_seal(catalog: Catalog, point, expected, snapshots) -> list:
     """Everything that must hold before a point may be sealed; returns what was checked as [{"name", "verdict"}].
 

@@ -246,14 +246,16 @@ class Restic:
     # work
 
     def backup(self, paths=(), *, files_from=None, files_from_format="verbatim", base_dir=None, tags=(), host=None,
-               excludes=(), parent=None, one_file_system=False, vanished="fail", dry_run=False,
-               on_progress=None) -> dict:
+               excludes=(), parent=None, one_file_system=False, vanished="fail", look_up=True,
+               dry_run=False, on_progress=None) -> dict:
         """Backs up paths, or what the list files_from names, and returns what output says of the snapshot.
 
         paths: absolute, or relative to base_dir; relative ones lie in the snapshot under their relative name, so that
         a restore does not depend on where the source was (see snapshot_path).
         files_from_format: "verbatim" (one name per line), "raw" (names end with NUL: any name), "pattern" (globs).
         vanished: "fail", or "report" for a source at work, whose files may go while they are read.
+        look_up: ask the repository for the whole snapshot afterwards, which opens it once more. Without, parent is not
+        known and snapshot may be the beginning of the id (before 0.17).
         Result: {snapshot, parent, paths, snapshot_paths, tags, host, files{new,changed,unmodified}, directories{...},
         files_total, bytes_total, bytes_added, bytes_stored (None before 0.17), seconds, vanished{count, examples}}.
         Raises ToolError source_missing, source_incomplete (the half snapshot is removed), and what failure() gives.
@@ -278,8 +280,12 @@ class Restic:
             arguments += [flag[files_from_format], files_from]
         else:
             arguments += ["--"] + list(paths)
-        return self._with_lock(lambda: self._backup(arguments, list(paths), base_dir, vanished, dry_run, on_progress),
+        done = self._with_lock(lambda: self._backup(arguments, list(paths), base_dir, vanished, dry_run, on_progress),
                                on_progress)
+        if look_up and not dry_run:
+            snapshot = self.snapshot(done["snapshot"])
+            return dict(done, snapshot=snapshot["id"], parent=snapshot["parent"], tags=snapshot["tags"], host=snapshot["host"])
+        return dict(done, tags=[] if dry_run else list(tags), host=None if dry_run else host)
 
     def _backup(self, arguments, paths, base_dir, vanished, dry_run, on_progress) -> dict:
         errors = _SourceErrors()
@@ -299,11 +305,8 @@ class Restic:
                                  detail={"rc": code, "stderr_tail": self.redactor.scrub(process.stderr_tail)})
         if errors.serious or (code != 0 and not errors.count) or (errors.count and vanished != "report"):
             raise self._incomplete(code, errors, summary, dry_run)
-        snapshot = None if dry_run else self.snapshot(summary["snapshot_id"])
         return {
-            "snapshot": snapshot and snapshot["id"], "parent": snapshot and snapshot["parent"],
-            "tags": snapshot["tags"] if snapshot else [], "host": snapshot and snapshot["host"],
-            "paths": paths, "snapshot_paths": [snapshot_path(path) for path in paths],
+            "snapshot": None if dry_run else summary["snapshot_id"], "parent": None, "paths": paths, "snapshot_paths": [snapshot_path(path) for path in paths],
             "files": {key: summary.get(f"files_{key}", 0) for key in ("new", "changed", "unmodified")},
             "directories": {key: summary.get(f"dirs_{key}", 0) for key in ("new", "changed", "unmodified")},
             "files_total": summary.get("total_files_processed", 0),

@@ -49,7 +49,7 @@ def test_round_trip(server, kestra, take, give, form):
         assert result["counts"] == component["counts"]
         assert_same(content(server.admin(), kestra), content(server.admin(), "kestra_dr_round"))
         owners = server.sql(
-            "SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class WHERE relnamespace = " "'public'::regnamespace",
+            "SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class WHERE relnamespace = 'public'::regnamespace",
             "kestra_dr_round",
         )
         assert owners == [("kestra",)]

@@ -92,6 +92,18 @@ def sealed(vault, point=ID):
     points.seal(vault, point, manifest)
 
 
+def test_the_beginning_of_an_id_is_replaced_by_the_whole_where_it_is_unique(vault):
+    filled(vault)
+    points.add_component(vault, ID, "config", dict(config(), snapshot="c" * 8))
+    points.add_component(vault, ID, "storage", dict(storage(), snapshot="d" * 8))
+    points.whole_ids(vault, ID, ["c" * 64, "d" * 64, "d" * 8 + "e" * 56])
+    found = vault.components(ID)
+    assert found["config"]["snapshot"] == "c" * 64 and found["storage"]["snapshot"] == "d" * 8
+    with pytest.raises(IntegrityError) as error:
+        points.check_before_seal(vault, ID, ["config", "storage"], snapshots())
+    assert error.value.reason == "snapshot_missing" and "storage" in error.value.message
+
+
 def test_opening_makes_everything_a_backup_needs(vault):
     opened = points.open_point(vault, run_id="run-1")
     for part in ("staging", "jobs", "lists", "components"):
