@@ -141,7 +141,7 @@ def test_temporary_directory_full(lab, disk):
     (disk / "filler").unlink()
     with when(runs("pg_dump", lab.vault), lambda: fill(disk)):
         lab.play("backup", kestra_dr_runtime_dir=str(disk / "run"), kestra_dr_max_downtime=40,
-                 ansible_remote_tmp=str(room), env={"TMPDIR": str(room), "ANSIBLE_REMOTE_TMP": str(room)}).failed("No space is left")
+                 ansible_remote_tmp=str(room), env={"TMPDIR": str(room), "ANSIBLE_REMOTE_TMP": str(room)}).failed("No space left on device")
     assert lab.wait_healthy(60)
 
 
