@@ -136,18 +136,14 @@ def test_temporary_directory_full(lab, disk):
     """Of configuration and of the modules: Kestra comes back although nothing can be written there any more."""
     room = disk / "tmp"
     room.mkdir()
-    lab.play("backup", kestra_dr_runtime_dir=str(full(disk))).failed("No space is left")
+    fill(disk)
+    lab.play("backup", kestra_dr_runtime_dir=str(disk / "run")).failed("No space is left")
     assert lab.healthy()
     (disk / "filler").unlink()
     with when(runs("pg_dump", lab.vault), lambda: fill(disk)):
         lab.play("backup", kestra_dr_runtime_dir=str(disk / "run"), kestra_dr_max_downtime=40,
                  ansible_remote_tmp=str(room), env={"TMPDIR": str(room), "ANSIBLE_REMOTE_TMP": str(room)}).failed("No space left on device")
     assert lab.wait_healthy(60)
-
-
-def full(disk):
-    fill(disk)
-    return disk / "run"
 
 
 def test_downtime_passed(lab):
@@ -166,3 +162,13 @@ def test_downtime_passed(lab):
     away = {figure["name"]: figure["value"] for figure in run.report["figures"]}["Kestra away, seconds"]
     assert 0 < away < 60
     assert not runs("pg_dump", lab.vault)(), "the hanging dump was left behind"
+
+
+def test_kestra_started_by_somebody_else_during_the_dump(lab):
+    """What is copied beside a running Kestra is not of one moment, and is not sealed as if it were."""
+    before = lab.points()
+    with when(runs("pg_dump", lab.vault), lambda: lab.ctl("kestra-server", "start")):
+        run = lab.play("backup", kestra_dr_consistency="offline")
+    run.failed("Kestra was started by somebody else", "this recovery point is given up")
+    assert run.report["outcome"] == "failed" and lab.points() == before
+    assert lab.healthy()
