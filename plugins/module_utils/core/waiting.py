@@ -49,7 +49,7 @@ def judge(job, results, until) -> str:
     state = _current(job, results)
     died_at_work = bool(state) and not state["finished"] and ended is not None and _was_killed(ended)
     if ended is not None and _failed(ended) and not died_at_work:
-        raise _of(ended, "The step failed before it began.")
+        raise _of(_said(ended) if _was_killed(ended) else ended, "The step failed before it began.")
     if state is None:
         return PENDING if ended is None else REACHED
     if until != FINISHED and until in state["phases"]:
@@ -89,6 +89,12 @@ def _failed(result) -> bool:
 def _was_killed(result) -> bool:
     """Whether this is async_wrapper's word for a module that gave no answer, not an answer."""
     return "cmd" in result and "reason" not in result
+
+
+def _said(ended) -> dict:
+    """In place of async_wrapper's own traceback: the last line that the module said before it broke, if it said any."""
+    lines = [line.strip() for line in (ended.get("stderr") or "").splitlines() if line.strip()]
+    return {"msg": f"The step could not begin: {lines[-1][:500]}"} if lines else ended
 
 
 def _of(error, otherwise) -> DrError:

@@ -91,6 +91,16 @@ def test_a_failure_is_told_and_never_taken_for_success(state, results, until, re
     assert caught.value.reason == reason
 
 
+@pytest.mark.parametrize("stderr, told", [
+    ("Traceback:\n  File x\nOSError: [Errno 28] No space left on device\n", "No space left on device"),
+    ("", "Traceback: no json"),
+])
+def test_a_module_without_an_answer_is_quoted_with_its_last_line(stderr, told):
+    with pytest.raises(DrError) as caught:
+        waiting.judge(NOTHING, ended(**KILLED["result"], stderr=stderr), "finished")
+    assert told in caught.value.message and "File x" not in caught.value.message
+
+
 def test_the_error_of_the_step_keeps_its_details():
     error = {"msg": "pg_dump failed Look.", "reason": "tool_failed", "hint": "Look.", "detail": {"rc": 1}}
     with pytest.raises(DrError) as caught:
