@@ -265,8 +265,9 @@ class Lab:
         return sorted(path.name for path in (self.vault / "kestra" / "open").glob("2*"))
 
     def point(self):
-        """A recovery point of the pinned default: one that is there, or a new one."""
-        listed = [name for name in self.points() if self.manifest(name)["consistency"]["mode"] == "pinned"]
+        """A recovery point that no cut restore could go on with: the newest there is, or a new one."""
+        begun = self.vault / "kestra" / "restore"
+        listed = [name for name in self.points() if not (begun / name).exists()]
         return listed[-1] if listed else self.play("backup").ok().report["recovery_point"]
 
     def manifest(self, point):
