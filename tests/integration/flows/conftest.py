@@ -191,7 +191,7 @@ class Lab:
         (private / "env" / "extravars").write_text(json.dumps(variables))
         argv = [str(Path(sys.executable).with_name("ansible-runner")), "run", str(private), "-p", "run.yml",
                 "--inventory", str(self.inventory)]
-        return argv + (["--cmdline", shlex.join(arguments)] if arguments else [])
+        return argv + ([f"--cmdline={shlex.join(arguments)}"] if arguments else [])
 
     def begin(self, playbook, *arguments, env=None, **variables):
         """Starts a playbook in a process group of its own; its output goes to a file."""
