@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 
@@ -97,55 +98,85 @@ def test_postgresql_killed_during_the_restore(lab):
     assert lab.sql("select oid from pg_database where datname = 'kestra'", "postgres") != live
 
 
+class Disk:
+    """A real small file system, to be filled to the last byte."""
+
+    def __init__(self, place):
+        self.place = place
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._keep_full, daemon=True)
+
+    def fill(self, leave=0):
+        """Takes all the room but leave bytes."""
+        about = os.statvfs(self.place)
+        wanted = about.f_bavail * about.f_frsize - leave
+        if wanted > 0 and os.path.ismount(self.place):  # never the machine's own disk
+            with tempfile.NamedTemporaryFile(dir=self.place, prefix="filler-", delete=False) as handle, contextlib.suppress(OSError):
+                os.posix_fallocate(handle.fileno(), 0, wanted)
+
+    def clear(self):
+        for path in self.place.glob("filler-*"):
+            path.unlink()
+
+    def keep_full(self):
+        """Takes what becomes free as well, until end()."""
+        self._thread.start()
+
+    def _keep_full(self):
+        while not self._over.wait(0.01):
+            self.fill()
+
+    def end(self):
+        self._over.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+
 @pytest.fixture
 def disk(tmp_path):
-    """A real small file system, and what fills it to the last byte."""
     place = tmp_path / "disk"
     place.mkdir()
     done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m,mode=0755", "tmpfs", place], capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"no small file system can be mounted here: {done.stderr.strip()}")
+    found = Disk(place)
     try:
-        yield place
+        yield found
     finally:
+        found.end()
         subprocess.run(["umount", "-l", place], check=True)
-
-
-def fill(place, leave=0):
-    """Takes all the room of a file system but leave bytes."""
-    about = os.statvfs(place)
-    with open(place / "filler", "wb") as handle, contextlib.suppress(OSError):
-        os.posix_fallocate(handle.fileno(), 0, max(about.f_bavail * about.f_frsize - leave, 4096))
 
 
 def test_vault_full_before(lab, disk):
     """Refused before anything stops."""
-    fill(disk, leave=32 << 10)
-    lab.play("backup", kestra_dr_vault=str(disk / "vault")).failed("free")
+    disk.fill(leave=32 << 10)
+    lab.play("backup", kestra_dr_vault=str(disk.place / "vault")).failed("free")
     assert lab.healthy()
-    assert not list((disk / "vault" / "kestra").glob("open/*"))
+    assert not list((disk.place / "vault" / "kestra").glob("open/*"))
 
 
 def test_vault_full_in_the_middle(lab, disk):
-    with when(runs("pg_dump", disk), lambda: fill(disk)):
-        run = lab.play("backup", kestra_dr_vault=str(disk / "vault"), kestra_dr_consistency="offline")
+    vault = disk.place / "vault"
+    with when(runs("pg_dump", vault), disk.fill):
+        run = lab.play("backup", kestra_dr_vault=str(vault), kestra_dr_consistency="offline")
     run.failed("No space is left")
-    assert not list((disk / "vault" / "kestra").glob("points/*")) and not list((disk / "vault" / "kestra").glob("open/2*"))
-    (disk / "filler").unlink()
+    assert not list((vault / "kestra").glob("points/*")) and not list((vault / "kestra").glob("open/2*"))
     assert lab.wait_healthy()
 
 
 def test_temporary_directory_full(lab, disk):
     """Of configuration and of the modules: Kestra comes back although nothing can be written there any more."""
-    room = disk / "tmp"
+    room = disk.place / "tmp"
     room.mkdir()
-    fill(disk)
-    lab.play("backup", kestra_dr_runtime_dir=str(disk / "run")).failed("No space is left")
+    disk.fill()
+    lab.play("backup", kestra_dr_runtime_dir=str(disk.place / "run")).failed("No space is left")
     assert lab.healthy()
-    (disk / "filler").unlink()
-    with when(runs("pg_dump", lab.vault), lambda: fill(disk)):
-        lab.play("backup", kestra_dr_runtime_dir=str(disk / "run"), kestra_dr_max_downtime=40,
-                 ansible_remote_tmp=str(room), env={"TMPDIR": str(room), "ANSIBLE_REMOTE_TMP": str(room)}).failed("No space left on device")
+    disk.clear()
+    with when(runs("pg_dump", lab.vault), disk.keep_full):
+        run = lab.play("backup", kestra_dr_runtime_dir=str(disk.place / "run"), kestra_dr_max_downtime=40,
+                       ansible_remote_tmp=str(room), env={"TMPDIR": str(room), "ANSIBLE_REMOTE_TMP": str(room)})
+        disk.end()
+    run.failed("No space")
     assert lab.wait_healthy(60)
 
 
