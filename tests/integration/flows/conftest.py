@@ -255,7 +255,6 @@ class Lab:
         return {table: self.sql(f"select count(*), md5(coalesce(string_agg(md5(t::text), '' order by md5(t::text)), '')) "
                                 f"from {table} t", database)[0] for table in tables}
 
-
     @property
     def held(self):
         """The file that tells a person why Kestra stays down."""
