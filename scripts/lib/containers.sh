@@ -155,19 +155,21 @@ kdr_build_host_image() {
     rm -f "$tar"
 }
 
-# Containers and networks of molecule runs whose process has gone; their names begin with kestra-dr-PID- (see
+# Containers, networks and volumes of molecule runs whose process has gone; their names begin with kestra-dr-PID- (see
 # molecule/shared/names.yml).
 kdr_sweep_containers() {
     local kind name pid
     {
         podman ps -a --format 'container {{.Names}}'
         podman network ls --format 'network {{.Name}}'
-    } | sed -nE 's/^(container|network) (kestra-dr-([0-9]+)-.*)/\1 \2 \3/p' | while read -r kind name pid; do
+        podman volume ls --format 'volume {{.Name}}'
+    } | sed -nE 's/^(container|network|volume) (kestra-dr-([0-9]+)-.*)/\1 \2 \3/p' | while read -r kind name pid; do
         # 0: made by hand, see there.
         if [ "$pid" -eq 0 ] || kill -0 "$pid" 2>/dev/null; then continue; fi
         case $kind in
             container) podman rm -f -t 2 "$name" >/dev/null ;;
             network) podman network rm -f "$name" >/dev/null ;;
+            volume) podman volume rm -f "$name" >/dev/null ;;
         esac
     done
 }
