@@ -9,10 +9,13 @@
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 
+# Removed at the end of the part.
+KDR_LEFTOVERS=()
+trap 'rm -rf "${KDR_LEFTOVERS[@]}"' EXIT
 # Run by hand, a part has no run directory yet.
 if [ -z "${KDR_PART_DIR:-}" ]; then
     KDR_PART_DIR=$(mktemp -d)
-    trap 'rm -rf "$KDR_PART_DIR"' EXIT
+    KDR_LEFTOVERS+=("$KDR_PART_DIR")
 fi
 export KDR_FULL=${KDR_FULL:-0}
 # Ansible's own files (temporary directories, caches) of this part alone.
