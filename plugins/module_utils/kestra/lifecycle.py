@@ -27,6 +27,8 @@ UP, LOGIN, NOT_RUN = "UP", "login_wanted", "not_run"
 _POLL = 1.0
 # Without a health address: seconds the manager has to call Kestra running without a break before that counts.
 _STEADY = 5.0
+# Seconds before each further start of a Kestra that has died of its start: its database may be on its way up too.
+_AGAIN = (2.0, 4.0, 8.0)
 _LOCK_WAIT = 30.0
 _INSTANCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 # What a refused run is told of the one that holds the host.
@@ -390,7 +392,7 @@ class Lifecycle:
                 dead_man.save(self.directory, record)
         if start:
             start = self._start(record, timeout)
-        health = self._wait_up(timeout) if wanted or status.active else None
+        health = self._wait_up(timeout, _AGAIN if start else ()) if wanted or status.active else None
         with self._locked():
             current = self._load()
             if current is not None and current.get("run_id") == (record or {}).get("run_id"):
@@ -427,14 +429,26 @@ class Lifecycle:
         self.manager.start(timeout)
         return True
 
-    def _wait_up(self, timeout: float) -> dict:
-        """Waits until manager and health agree. Raises StateError with the last lines of Kestra's log."""
+    def _wait_up(self, timeout: float, again: tuple) -> dict:
+        """Waits until manager and health agree. Raises StateError with the last lines of Kestra's log.
+
+        again: pauses in seconds, one for each further start of a Kestra that was seen running and is not any more, or
+        that its manager has given up.
+        """
         end = time.monotonic() + timeout
+        pauses, seen = list(again), False
         health: dict[str, Any] = {"status": NOT_RUN, "error": None}
         steady_since = None
         while True:
             status = self.manager.status()
             now = time.monotonic()
+            died = not status.running and (status.failed or seen)
+            seen = status.running or seen
+            if died and pauses and now + pauses[0] < end:
+                time.sleep(pauses.pop(0))
+                self.manager.start(max(1.0, end - time.monotonic()))
+                steady_since, seen = None, False
+                continue
             if not status.running:
                 steady_since = None
             elif steady_since is None:
@@ -446,14 +460,14 @@ class Lifecycle:
             # No address to ask, or one that wants a login we have not: the manager's word has to do, and says so.
             if status.running and health["status"] in (NOT_RUN, LOGIN) and now - steady_since >= _STEADY:
                 return dict(health, status=NOT_RUN)
-            if status.failed or now >= end:
+            if died or now >= end:
                 log = self.manager.log_tail()
-                why = "failed to start" if status.failed else f"did not become healthy within {timeout:g} s"
+                why = "failed to start" if died else f"did not become healthy within {timeout:g} s"
                 said = health.get("error") or health.get("status")
                 last = f" Last line of its log: {log[-1].strip()}" if log else ""
                 raise StateError(
                     f"Kestra {why} (manager: {'running' if status.running else 'not running'}, health: {said}).{last}",
-                    reason="start_failed" if status.failed else "start_timeout",
+                    reason="start_failed" if died else "start_timeout",
                     hint="detail.log has the last lines of its log. The dead-man stays armed.",
                     detail={"status": status.to_result(), "health": health, "log": log})
             time.sleep(_POLL)

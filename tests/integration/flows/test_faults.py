@@ -65,8 +65,9 @@ def runs(program, place, option="--"):
 
 
 def again(lab):
-    """kill -9 of the database server; it comes back at once, as a service manager has it."""
+    """kill -9 of the database server; it comes back after a while, so that Kestra may be started before it answers."""
     lab.kill_postgresql()
+    time.sleep(2)
     assert lab.ctl("postgresql", "start").returncode == 0
 
 

@@ -115,14 +115,18 @@ def connect(login, database=None, *, application=APPLICATION, autocommit=True):
         connection = psycopg.connect(autocommit=True, prepare_threshold=None, **parameters)
     except psycopg.OperationalError as exc:
         raise connect_error(login, name, str(exc)) from None
-    for setting, value in (("TimeZone", "UTC"), ("search_path", ""), ("statement_timeout", "0"),
-                           ("lock_timeout", f"{LOCK_TIMEOUT}s"), ("idle_in_transaction_session_timeout", "0"), ("DateStyle", "ISO"),
-                           ("IntervalStyle", "postgres"), ("extra_float_digits", "3"), ("row_security", "off")):
-        connection.execute("SELECT pg_catalog.set_config(%s, %s, false)", (setting, value))
-    if connection.info.server_version >= 140000:
-        connection.execute("SET idle_session_timeout = 0")
-    if connection.info.server_version >= 170000:
-        connection.execute("SET transaction_timeout = 0")
+    try:
+        for setting, value in (("TimeZone", "UTC"), ("search_path", ""), ("statement_timeout", "0"),
+                               ("lock_timeout", f"{LOCK_TIMEOUT}s"), ("idle_in_transaction_session_timeout", "0"), ("DateStyle", "ISO"),
+                               ("IntervalStyle", "postgres"), ("extra_float_digits", "3"), ("row_security", "off")):
+            connection.execute("SELECT pg_catalog.set_config(%s, %s, false)", (setting, value))
+        if connection.info.server_version >= 140000:
+            connection.execute("SET idle_session_timeout = 0")
+        if connection.info.server_version >= 170000:
+            connection.execute("SET transaction_timeout = 0")
+    except psycopg.Error as exc:
+        connection.close()
+        raise query_error(exc, f"setting up a session on {login.place}") from None
     connection.autocommit = autocommit
     return connection
 

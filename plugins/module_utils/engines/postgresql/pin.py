@@ -83,6 +83,8 @@ class Pin:
 
     def __exit__(self, kind, value, trace):
         self.release()
+        if isinstance(value, self._psycopg.Error):
+            raise connect.query_error(value, f"reading {self._database} in its snapshot") from None
 
     def _pin(self) -> None:
         """Locks first, then the snapshot, so that no table can change in between; until both show the same tables."""

@@ -236,17 +236,70 @@ def test_unhealthy_is_an_error_with_the_log(host, monkeypatch):
     assert record(host) is not None and dead_man.alive(host.directory)
 
 
-def test_a_failed_unit_is_not_waited_for(host):
+def test_a_failed_unit_is_tried_again_and_then_not_waited_for(host, monkeypatch):
+    monkeypatch.setattr(lifecycle, "_AGAIN", (0.0, 0.01))
     stop(host)
+    starts = []
 
     def crash(timeout):
+        starts.append(timeout)
         host.manager.failed = True
 
     host.manager.start = crash
     begun = time.monotonic()
     with pytest.raises(StateError) as caught:
         host.life.started(RUN, timeout=60)
-    assert caught.value.reason == "start_failed" and time.monotonic() - begun < 5
+    assert caught.value.reason == "start_failed" and time.monotonic() - begun < 5 and len(starts) == 3
+    assert record(host) is not None and dead_man.alive(host.directory)
+
+
+def dying(host, monkeypatch, times):
+    """A Kestra that is seen running and dies, that many times."""
+    monkeypatch.setattr(lifecycle, "_POLL", 0.01)
+    monkeypatch.setattr(lifecycle, "_AGAIN", (0.01, 0.01))
+    starts, looks = [], []
+    begin, look = host.manager.start, host.manager.status
+
+    def start(timeout):
+        starts.append(timeout)
+        looks.clear()
+        begin(timeout)
+
+    def status():
+        looks.append(1)
+        if starts and len(starts) <= times and len(looks) > 2:
+            host.manager.up = False
+        return look()
+
+    host.manager.start, host.manager.status = start, status
+    return starts
+
+
+def test_a_kestra_that_dies_of_its_start_is_started_again(host, monkeypatch):
+    """As it does when its database is still on its way up."""
+    stop(host)
+    starts = dying(host, monkeypatch, 2)
+    life = host.make(health=lambda: {"status": "UP" if len(starts) > 2 else "DOWN", "error": None})
+    assert life.started(RUN, timeout=10)["started"] is True
+    assert len(starts) == 3 and record(host) is None
+
+
+def test_a_kestra_that_dies_every_time_is_told_before_the_time_is_over(host, monkeypatch):
+    stop(host)
+    starts = dying(host, monkeypatch, 99)
+    begun = time.monotonic()
+    with pytest.raises(StateError) as caught:
+        host.make(health=lambda: {"status": "DOWN", "error": None}).started(RUN, timeout=60)
+    assert caught.value.reason == "start_failed" and time.monotonic() - begun < 5 and len(starts) == 3
+
+
+def test_a_kestra_that_somebody_else_started_is_not_started_again(host, monkeypatch):
+    stop(host)
+    host.manager.up = True
+    starts = dying(host, monkeypatch, 99)
+    with pytest.raises(StateError):
+        host.make(health=lambda: {"status": "DOWN", "error": None}).started(RUN, timeout=0.1)
+    assert not starts
 
 
 def test_without_a_health_address_the_manager_has_to_be_steady(host, monkeypatch):
