@@ -4,23 +4,20 @@
 """The stand-in's fixtures: a real PostgreSQL server, a database and stand-in processes per test."""
 from __future__ import annotations
 
-from ansible_collections.kestra_community.dr.tests.integration.standin.conftest import (
-    PASSWORD,
-    postgres,  # pylint: disable=unused-import
-    standin,  # pylint: disable=unused-import
-    until,
-)
-
 import pytest
+from ansible_collections.kestra_community.dr.tests.integration.standin import conftest as standin_tests
+
+postgres = standin_tests.postgres
+standin = standin_tests.standin
 
 
 @pytest.fixture
 def waiting():
     """Waits for a condition."""
-    return until
+    return standin_tests.until
 
 
 @pytest.fixture
 def password():
     """The password of the database user: quotes, blanks, %, @, : and a letter beyond ASCII."""
-    return PASSWORD
+    return standin_tests.PASSWORD
