@@ -199,6 +199,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.core import jobs, manifest, wiring
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import IntegrityError
+from ansible_collections.kestra_community.dr.plugins.module_utils.engines import facts
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import options, source, target
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql.engine import PostgreSQL
 
@@ -243,7 +244,7 @@ def main():
         bin_dir={"type": "path"})
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True,
                            mutually_exclusive=options.MUTUALLY_EXCLUSIVE + [("component", "manifest")])
-    redactor = options.FactRedactor()
+    redactor = facts.FactRedactor()
 
     def body(module):
         place = options.of_module(module, redactor)
@@ -256,7 +257,7 @@ def main():
             result = run(module, place, component, chosen)
         for warning in result.pop("warnings"):
             module.warn(warning)
-        return options.trust(module, result)
+        return facts.trust(module, result)
 
     def run(module, place, component, chosen):
         engine = PostgreSQL(place.login, chosen.database, place.schema, redactor)
@@ -265,7 +266,7 @@ def main():
             result = engine.restore(module.params["source"], chosen, progress, component)
             if result["differences"] and module.params["fail_on_difference"]:
                 raise different(result)
-            return options.trust(module, result)
+            return facts.trust(module, result)
 
         question = dict(place.fingerprint(), source=module.params["source"], component=component,
                         options={name: value for name, value in vars(chosen).items() if name != "owner_password"})

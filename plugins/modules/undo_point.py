@@ -176,6 +176,7 @@ removed:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kestra_community.dr.plugins.module_utils.core import wiring
+from ansible_collections.kestra_community.dr.plugins.module_utils.engines import facts
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import options
 from ansible_collections.kestra_community.dr.plugins.module_utils.swap import undo_point
 from ansible_collections.kestra_community.dr.plugins.module_utils.swap.databases import PostgresqlStore, undo_name
@@ -203,18 +204,18 @@ def body(module, redactor):
     params = module.params
     place = options.of_module(module, redactor)
     directory = Catalog(params["vault"], params["instance"]).below(DIRECTORY)
-    facts = {"instance": params["instance"], "run_id": params["run_id"], "recovery_point": params["recovery_point"]}
+    known = {"instance": params["instance"], "run_id": params["run_id"], "recovery_point": params["recovery_point"]}
     result = undo_point.ensure(
         params["state"], directory, checked(params["id"]), asked_names(params, place),
         {"database": PostgresqlStore(place.login), "storage": DirectoryStore()},
-        dict(facts, server=place.login.place), confirm=params["confirm"], check_mode=module.check_mode)
+        dict(known, server=place.login.place), confirm=params["confirm"], check_mode=module.check_mode)
     if not module._diff:
         result.pop("diff")
-    return options.trust(module, result)
+    return facts.trust(module, result)
 
 
 def main():
-    redactor = options.FactRedactor()
+    redactor = facts.FactRedactor()
     module = AnsibleModule(
         argument_spec=dict(
             options.argument_spec(), **argument_spec(),

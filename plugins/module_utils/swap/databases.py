@@ -13,7 +13,7 @@ _LONGEST = 63
 
 
 def undo_name(live: str, point: str) -> str:
-    """The name under which a live database is kept, of the form that engines.postgresql.names takes for ours. Pure."""
+    """The name under which a live database is kept, of the form that engines.own_names takes for ours. Pure."""
     tail = "_undo_" + point.lower().replace("-", "_")
     return live.encode("utf-8")[:_LONGEST - len(tail)].decode("utf-8", "ignore") + tail
 

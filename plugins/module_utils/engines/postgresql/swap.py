@@ -7,6 +7,7 @@ from __future__ import annotations
 import time
 
 from ...core.errors import RefusedError, StateError
+from .. import own_names
 from . import activity, connect, names
 
 # Seconds a session that was told to end gets to do so.
@@ -84,7 +85,7 @@ def drop(login, name, *, only_look=False) -> dict:
 
     only_look: say what would be done.
     """
-    names.require_ours(name)
+    own_names.require_ours(name)
     psycopg = connect.driver()
     with connect.connect(login, application="kestra_dr drop") as connection:
         try:
