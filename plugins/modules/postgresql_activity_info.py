@@ -88,7 +88,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.core import wiring
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import ConnectError
-from ansible_collections.kestra_community.dr.plugins.module_utils.engines import facts
+from ansible_collections.kestra_community.dr.plugins.module_utils.engines import facts, heartbeats
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import activity, options
 
 NOBODY = {"exists": False, "quiet": True, "kestra_sessions": [], "other_sessions": [], "heartbeats": []}
@@ -104,7 +104,7 @@ def look(place, params):
         if exc.reason != "database_missing":
             raise
         return dict(NOBODY, summary="The database does not exist.")
-    return dict(found, exists=True, summary=activity.summary(found))
+    return dict(found, exists=True, summary=heartbeats.summary(found))
 
 
 def main():

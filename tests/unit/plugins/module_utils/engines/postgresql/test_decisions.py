@@ -16,9 +16,8 @@ from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors im
     RefusedError,
     ToolError,
 )
-from ansible_collections.kestra_community.dr.plugins.module_utils.engines import facts
+from ansible_collections.kestra_community.dr.plugins.module_utils.engines import facts, heartbeats
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import (
-    activity,
     archive,
     connect,
     dump,
@@ -434,13 +433,13 @@ def session(user, ours=False, application="x"):
     ],
 )
 def test_quiet(found, beats, quiet):
-    assert activity.judge(found, beats, "kestra")["quiet"] is quiet
+    assert heartbeats.judge(found, beats, "kestra")["quiet"] is quiet
 
 
 def test_summary():
-    assert activity.summary(activity.judge([], [], "kestra")) == "Nobody is at work on the database."
-    text = activity.summary(
-        activity.judge(
+    assert heartbeats.summary(heartbeats.judge([], [], "kestra")) == "Nobody is at work on the database."
+    text = heartbeats.summary(
+        heartbeats.judge(
             [session("kestra"), session("dba", application=None)],
             [{"id": "a", "type": "WORKER", "host": None, "state": "RUNNING", "age_seconds": 1.6}],
             "kestra",
