@@ -115,10 +115,6 @@ class Session:
         """Runs a statement given as bytes, just as they are."""
         self._connection.query(statement)
 
-    def literal(self, text) -> str:
-        """A value as SQL."""
-        return self._connection.literal(text)
-
     def close(self) -> None:
         """Ends the session; also when it is lost already."""
         with contextlib.suppress(driver().Error):
@@ -138,9 +134,11 @@ def connect(login, database=None, *, application=APPLICATION, read_timeout=None)
     not_ready, too_many_connections, unreachable, vendor).
     """
     pymysql = driver()
+    # As text PyMySQL would send it as Latin 1; MySQL's own clients send what their terminal does, which is UTF-8.
+    password = (login.password or "").encode("utf-8", "surrogateescape")
     try:
         connection = pymysql.connect(
-            user=login.user, password=login.password or "", database=database, charset="utf8mb4", autocommit=True,
+            user=login.user, password=password, database=database, charset="utf8mb4", autocommit=True,
             connect_timeout=login.connect_timeout, read_timeout=read_timeout, program_name=application,
             init_command="SET " + ", ".join(f"SESSION {item}" for item in _SETTINGS), **_address(login))
     except (pymysql.Error, RuntimeError, OSError) as exc:

@@ -67,16 +67,15 @@ class Plan:
                 "exclude_table_data": self.excluded}
 
 
-def arguments(client, database, options_file, excluded) -> list:
+def arguments(client, database, options_file) -> list:
     """The command line of mysqldump. Pure.
 
     --set-gtid-purged=OFF: the dump would else not restore into a server that has GTIDs. --no-tablespaces: they would
-    take the privilege PROCESS. excluded: tables without rows.
+    take the privilege PROCESS.
     """
     argv = [client.path, options_file, "--single-transaction", "--quick", "--routines", "--triggers", "--events",
             "--hex-blob", "--set-gtid-purged=OFF", "--no-tablespaces", "--skip-column-statistics", "--tz-utc",
             "--default-character-set=utf8mb4", "--max-allowed-packet=1G", "--comments", "--dump-date"]
-    argv += [f"--ignore-table-data={database}.{name}" for name in excluded]
     return argv + ["--", database]
 
 
@@ -110,20 +109,11 @@ def preflight(login, database, dest, options) -> Plan:
             privileges.require_for_dump(inventory.privileges_missing(session, database, listed),
                                                   inventory.account(session))
             without = excluded(options.exclude_table_data, found)
-            if without:
-                _require_ignore(client)
             size = sum(table.data_bytes for table in found if table.name not in without)
             return Plan(client, database, versions.text_of(session.version), int(size * _SHARES[options.compression]),
                         files.free_bytes(parent), without)
         except connect.driver().Error as exc:
             raise connect.query_error(exc, f"looking at the database {database}") from None
-
-
-def _require_ignore(client) -> None:
-    """--ignore-table-data came with 8.4 (release notes)."""
-    if client.version < (8, 4, 0):
-        raise RefusedError(f"mysqldump {client.text} cannot leave out the rows of single tables.",
-                           reason="client_too_old", hint="Use exclude_table_data: [], or mysqldump 8.4 or newer.")
 
 
 def require_zstd() -> None:
@@ -183,7 +173,7 @@ def _dump(login, plan, options, part, progress, redactor) -> dict:
     with pin.Pin(login, plan.database, lock_timeout=options.lock_timeout) as held:
         newest = held.newest_heartbeat()
         with connect.client_options(login) as (option_file, env):
-            argv = arguments(plan.client, plan.database, option_file, plan.excluded)
+            argv = arguments(plan.client, plan.database, option_file)
             with Child(argv, env=env, stdout=subprocess.PIPE, redactor=redactor) as child:
                 stream = Stream(child, held, facts, plan, progress, newest, redactor)
                 with _Alarm(held, child) as alarm:
@@ -210,7 +200,7 @@ def component(plan, options, held, stream, measured, digest) -> dict:
         "excluded_table_data": inventory.qualified(plan.database, {name: measured.counts[name] for name in plan.excluded}),
         "newest": inventory.qualified(plan.database, measured.newest), "objects": objects,
         "generated_timestamps": inventory.times_of(
-            {name: item for name, item in measured.counted.items() if name not in plan.excluded}),
+            {name: item.emptied() if name in plan.excluded else item for name, item in measured.counted.items()}),
         "longest_statement": facts.longest, "definers": facts.definers, "pinned": stream.pinned,
         "server_time": held.server_time, "locked_seconds": held.locked_seconds,
         "files": [{"path": FILE_NAMES[options.compression], "size": digest.size, "sha256": digest.sha256}],
@@ -254,6 +244,7 @@ class Stream:
         self._child, self._held, self._plan, self._progress = child, held, plan, progress
         self._newest, self._redactor = newest, redactor
         self._reader = facts.reader()
+        self._filter = script.RowFilter(plan.excluded) if plan.excluded else None
         self._tail = b"\n"
         self._done = 0
 
@@ -266,13 +257,20 @@ class Stream:
             if self.pinned is None and _STARTED in self._tail + block:
                 self._release()
             self._tail = block[-len(_STARTED):] if len(block) >= len(_STARTED) else (self._tail + block)[-len(_STARTED):]
-            self._reader.feed(block)
-            self._done += len(block)
-            self._held.check()
-            self._progress.update(self._done, max(self._plan.estimated_bytes, self._done), message="dumping")
-            yield block
+            if self._filter:
+                block = self._filter.lines(block)
+            yield self._count(block)
+        if self._filter:
+            yield self._count(self._filter.rest())
         if self.pinned is None and self._child.process.wait() == 0:
             self._release()  # a schema without tables
+
+    def _count(self, block):
+        self._reader.feed(block)
+        self._done += len(block)
+        self._held.check()
+        self._progress.update(self._done, max(self._plan.estimated_bytes, self._done), message="dumping")
+        return block
 
     def finish(self) -> None:
         """To be called when mysqldump has ended well. Raises IntegrityError when its output is not whole."""

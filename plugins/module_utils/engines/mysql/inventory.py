@@ -42,6 +42,10 @@ class Count:
     newest: str | None
     times: dict
 
+    def emptied(self) -> Count:
+        """What it would have been without rows."""
+        return Count(0, None, {column: {"rows": 0, "sum": "0"} for column in self.times})
+
 
 def tables(session, database) -> list:
     """The tables of a schema."""

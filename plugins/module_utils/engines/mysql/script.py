@@ -340,3 +340,37 @@ class Facts:
                                  hint="Expected is what mysqldump writes, with its comments.")
         if not self.complete:
             raise damaged("it lacks its last line (Dump completed)")
+
+
+class RowFilter:
+    """Takes the rows of some tables out of what mysqldump writes: it cannot leave them out itself."""
+
+    _DATA = re.compile(rb"-- Dumping data for table (" + _NAME + rb")\n")
+
+    def __init__(self, tables):
+        self._tables = set(tables)
+        self._inside = False
+        self._parts: list = []
+
+    def lines(self, block):
+        """The whole lines up to the end of the next block that are to stay, as bytes."""
+        end = block.rfind(b"\n") + 1
+        if not end:
+            self._parts.append(block)
+            return b""
+        whole = b"".join([*self._parts, block[:end]])
+        self._parts = [block[end:]]
+        return b"".join(line for line in re.findall(rb"[^\n]*\n", whole) if self._stays(line))
+
+    def rest(self) -> bytes:
+        """What follows the last line."""
+        return b"".join(self._parts)
+
+    def _stays(self, line):
+        found = self._DATA.fullmatch(line) if line.startswith(b"-- Dumping data") else None
+        if found:
+            self._inside = names.unquoted(found.group(1)) in self._tables
+        # One line for each INSERT, with every newline of a value escaped; other lines cannot begin so in this section.
+        elif self._inside and line.startswith(b"UNLOCK TABLES"):
+            self._inside = False
+        return not (self._inside and line.startswith(b"INSERT INTO "))

@@ -193,8 +193,8 @@ def _make(session, database, held) -> None:
             if not keep and definer != names.quoted(own[0]) + "@" + names.quoted(own[2]):
                 text = bare
             # The mode is part of its meaning, and the character sets are of its strings.
-            session.rows(f"SET SESSION sql_mode = {session.literal(item.sql_mode or '')}, "
-                         f"character_set_client = {item.client}, collation_connection = {item.collation}")
+            session.rows(f"SET SESSION character_set_client = {item.client}, collation_connection = {item.collation}, "
+                         "sql_mode = %s", (item.sql_mode or "",))
             session.rows(f"DROP {item.word} IF EXISTS {names.quoted(item.name)}")
             session.send(text)
     session.rows("SET SESSION sql_mode = ''")
