@@ -245,7 +245,7 @@ def option_value(text) -> str:
 
 def option_file(login) -> str:
     """The [client] section that leads a client program to the server. Pure."""
-    options = {"user": login.user, "password": login.password or "", "connect-timeout": str(login.connect_timeout)}
+    options = {"user": login.user, "password": login.password or ""}
     if login.socket:
         options.update(socket=login.socket, protocol="socket")
     else:
@@ -257,8 +257,6 @@ def option_file(login) -> str:
         if login.ssl_mode in ("disabled", "preferred"):
             # Without TLS the password goes encrypted by the server's own key.
             options["loose-get-server-public-key"] = "1"
-    # mysqldump does not know every option of mysql: loose- makes it pass over those.
-    options["loose-connect-timeout"] = options.pop("connect-timeout")
     return "[client]\n" + "".join(f"{name} = {option_value(value)}\n" for name, value in options.items())
 
 

@@ -175,6 +175,7 @@ def _dump(login, plan, options, part, progress, redactor) -> dict:
         with connect.client_options(login) as (option_file, env):
             argv = arguments(plan.client, plan.database, option_file)
             with Child(argv, env=env, stdout=subprocess.PIPE, redactor=redactor) as child:
+                held.define()
                 stream = Stream(child, held, facts, plan, progress, newest, redactor)
                 with _Alarm(held, child) as alarm:
                     digest = write(stream, path, options)

@@ -24,6 +24,8 @@ from ...core.errors import RefusedError
 from . import connect, definitions, inventory, names
 
 _ATTEMPTS = 5
+# The definition is another one than the snapshot's; there is no such table, routine, trigger, event; a view's is gone.
+_CHANGED = (1412, 1146, 1305, 1360, 1539, 1356)
 
 _HOLDERS = """
 SELECT DISTINCT t.PROCESSLIST_ID, t.PROCESSLIST_USER, m.OBJECT_NAME
@@ -148,6 +150,14 @@ class Pin:
         """Whether writers have waited for longer than lock_timeout."""
         return self._locked > 0 and time.monotonic() - self._locked > self._timeout
 
+    def define(self) -> None:
+        """Reads the definitions of the moment. Nobody can change a table's while the lock is held, and it takes no longer
+        than mysqldump takes to start."""
+        try:
+            self.measured.objects = definitions.read(self._reader, self._database)
+        except self._driver.Error as exc:
+            raise reading_error(exc, self._database) from None
+
     def release(self) -> None:
         """Gives the lock back: both snapshots are open. Starts to count in ours."""
         self._locker.rows("UNLOCK TABLES")
@@ -164,15 +174,13 @@ class Pin:
 
     def _measure(self) -> None:
         try:
-            objects = definitions.read(self._reader, self._database)
             for table in self.tables:
                 if self._stop.is_set():
                     return
                 self.measured.counted[table.name] = inventory.count(self._reader, table)
-            self.measured.objects = objects
         except self._driver.Error as exc:
             if not self._stop.is_set():
-                self._failed = _counting_error(exc)
+                self._failed = reading_error(exc, self._database)
         except Exception as exc:  # raised again where the caller looks
             self._failed = exc
 
@@ -189,7 +197,7 @@ class Pin:
             with connect.connect(self._login, self._database) as session:
                 after = definitions.read(session, self._database)
         except self._driver.Error as exc:
-            raise connect.query_error(exc, "reading definitions again") from None
+            raise reading_error(exc, self._database) from None
         before = dict(self.measured.objects, auto_increment={})
         changed = definitions.compare(before, dict(after, auto_increment={}))
         if changed:
@@ -233,7 +241,8 @@ def changing(database, what, changed=()) -> RefusedError:
                         hint="Do not upgrade Kestra during a backup; run it again.", detail={"changed": list(changed)})
 
 
-def _counting_error(exc):
-    if connect.code(exc) in (1412, 1146):
-        return changing("the database", str(exc.args[1]))
-    return connect.query_error(exc, "counting rows in the snapshot")
+def reading_error(exc, database):
+    """The error for counts or definitions that could not be read; what has vanished or changed meanwhile is told."""
+    if connect.code(exc) in _CHANGED:
+        return changing(database, str(exc.args[1]))
+    return connect.query_error(exc, f"reading {database} in its moment")

@@ -28,6 +28,7 @@ _INSERT = re.compile(rb"\s*(?:INSERT|REPLACE)\s+(?:IGNORE\s+)?INTO\s+(" + _NAME 
 _CALL = re.compile(rb"[A-Za-z0-9_]\s*\(")
 _DELIMITER = re.compile(rb"\s*DELIMITER\s+(\S+)\s*", re.IGNORECASE)
 _VERSION = re.compile(rb"/\*!\d{5,6}\s?|\*/")
+_REMARK = re.compile(rb"\A(?:\s*/\*(?![!]).*?\*/)+", re.DOTALL)
 _DEFINER = re.compile(rb"(?:/\*!\d{5,6}\s+)?DEFINER\s*=\s*(" + _NAME + rb"@" + _NAME + rb")(?:\s*\*/)?\s?")
 _AUTO_INCREMENT = re.compile(rb"^\) .*?\bAUTO_INCREMENT=(\d+)", re.MULTILINE)
 _HEADERS = (
@@ -106,7 +107,7 @@ def classify(text) -> Statement:
     found = insert(text)
     if found:
         return found
-    head = _VERSION.sub(b"", text[:4096]).lstrip()
+    head = _VERSION.sub(b"", _REMARK.sub(b"", text[:4096])).lstrip()
     if re.match(rb"(?:INSERT|REPLACE)\s", head, re.IGNORECASE):
         return Statement("insert", None, text)
     for kind, pattern in _KINDS:
@@ -217,6 +218,8 @@ class Reader:
                 self._emit()
                 start = at
             elif token in (b"#", b"--"):
+                if not self._text and not line[start:found.start()].strip():
+                    return  # nothing but a remark
                 break
             else:
                 self._inside = b"*/" if token == b"/*" else token
