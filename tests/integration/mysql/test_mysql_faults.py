@@ -145,6 +145,22 @@ def test_a_migration_in_the_middle_of_the_dump(server, take, tmp_path, statement
     server.drop(name)
 
 
+def test_a_migration_is_not_kept_waiting_by_the_counts(server, take):
+    """Nor is mysqldump by the migration: it would be a deadlock nobody sees."""
+    name = server.kestra({"logs": 12000, "triggers": 5})
+    started, threads = time.monotonic(), []
+
+    def migrate(facts):
+        threads.append(later(0, lambda: server.sql("ALTER TABLE triggers ADD COLUMN x INT, ALGORITHM=COPY", name)))
+        time.sleep(0.5)
+
+    with contextlib.suppress(RefusedError):
+        take(server.admin(), name, Steps(pinned=migrate))
+    threads[0].join(20)
+    assert not threads[0].is_alive() and time.monotonic() - started < 30
+    server.drop(name)
+
+
 def test_privileges_that_mysqldump_does_not_miss(server, small, take, tmp_path):
     user = server.account(f"SELECT, LOCK TABLES ON `{small}`.*")
     # The control: it leaves routines and triggers out, and ends with 0.

@@ -257,6 +257,8 @@ def option_file(login) -> str:
         if login.ssl_mode in ("disabled", "preferred"):
             # Without TLS the password goes encrypted by the server's own key.
             options["loose-get-server-public-key"] = "1"
+    # Should somebody alter a table for ever; programs that do not know it pass over it.
+    options["loose-init-command"] = f"SET SESSION lock_wait_timeout = {LOCK_TIMEOUT}"
     return "[client]\n" + "".join(f"{name} = {option_value(value)}\n" for name, value in options.items())
 
 

@@ -31,7 +31,10 @@ _STARTED = b"\n-- Table structure for table "
 # Text of JSON is longer than its stored form, and zstd makes a fifth to a tenth of it.
 _SHARES = {"none": 1.1, "zstd": 0.3}
 _DEFAULT_LEVEL = 3
-_ERROR = re.compile(r"mysqldump: .*?(?:Got error|Error):? (\d+): (.*)")
+# mysqldump: Error 1412: …   mysqldump: Got error: 1045: …   mysqldump: Couldn't execute '…': … (1305)
+_ERROR = re.compile(r"mysqldump: (?:.*?(?:Got error|Error):? (?P<number>\d+): (?P<said>.*)"
+                    r"|(?P<first>.*) \((?P<last>\d+)\)$)", re.MULTILINE)
+_FIELDS = re.compile(r"mysqldump: (Error in field count for table: .*?) *!")
 
 
 @dataclass(frozen=True)
@@ -351,13 +354,19 @@ def _end(child, alarm) -> None:
 def explain(exc) -> Exception:
     """The error of mysqldump with reason and hint for what is known to happen."""
     text = exc.detail.get("stderr_tail", "")
-    found = _ERROR.search(text)
+    fields, found = _FIELDS.search(text), _ERROR.search(text)
+    if fields:
+        return pin.changing("the database", fields.group(1))
     if not found:
         return exc
-    number, said = int(found.group(1)), found.group(2).strip().rstrip(".")
+    number = int(found["number"] or found["last"])
+    said = (found["said"] or found["first"]).strip().rstrip(".")
     message = f"mysqldump failed: {said} ({number})."
-    if number in (1412, 1146, 1109, 1356):
+    if number in pin.CHANGED:
         return pin.changing("the database", said)
+    if number == 1205:
+        return RefusedError(message, reason="lock_timeout", detail=exc.detail,
+                            hint="Something alters a table (a migration of Kestra). Let it end, then run again.")
     if number in (2013, 2006, 1053, 1317, 2003, 2002):
         return ConnectError(message, reason="connection_lost", detail=exc.detail,
                             hint="The server went away during the dump, and nothing of it is left. Run again.")

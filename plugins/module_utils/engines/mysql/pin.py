@@ -15,6 +15,7 @@ mode pinned, where Kestra is stopped).
 """
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ from . import connect, definitions, inventory, names
 
 _ATTEMPTS = 5
 # The definition is another one than the snapshot's; there is no such table, routine, trigger, event; a view's is gone.
-_CHANGED = (1412, 1146, 1305, 1360, 1539, 1356)
+CHANGED = (1412, 1146, 1305, 1360, 1539, 1356)
 
 _HOLDERS = """
 SELECT DISTINCT t.PROCESSLIST_ID, t.PROCESSLIST_USER, m.OBJECT_NAME
@@ -154,7 +155,8 @@ class Pin:
         """Reads the definitions of the moment. Nobody can change a table's while the lock is held, and it takes no longer
         than mysqldump takes to start."""
         try:
-            self.measured.objects = definitions.read(self._reader, self._database)
+            with letting_go(self._reader):
+                self.measured.objects = definitions.read(self._reader, self._database)
         except self._driver.Error as exc:
             raise reading_error(exc, self._database) from None
 
@@ -169,7 +171,8 @@ class Pin:
         """The latest heartbeat of a Kestra server in the snapshot as UTC text, or None. Before release() only."""
         for table in self.tables:
             if table.name == "service_instance":
-                return inventory.count(self._reader, table).newest
+                with letting_go(self._reader):
+                    return inventory.count(self._reader, table).newest
         return None
 
     def _measure(self) -> None:
@@ -177,7 +180,9 @@ class Pin:
             for table in self.tables:
                 if self._stop.is_set():
                     return
-                self.measured.counted[table.name] = inventory.count(self._reader, table)
+                with letting_go(self._reader):
+                    self.measured.counted[table.name] = inventory.count(self._reader, table)
+            self._reader.rows("ROLLBACK")
         except self._driver.Error as exc:
             if not self._stop.is_set():
                 self._failed = reading_error(exc, self._database)
@@ -225,6 +230,15 @@ class Pin:
             pass  # it ends with its server, or with this process
 
 
+@contextlib.contextmanager
+def letting_go(session):
+    """Keeps the snapshot, but no table: whoever wants to alter one would wait, and everybody else behind it, mysqldump
+    among them. mysqldump does the same between tables."""
+    session.rows("SAVEPOINT kestra_dr")
+    yield
+    session.rows("ROLLBACK TO SAVEPOINT kestra_dr")
+
+
 def require_snapshots(tables) -> None:
     """Refuses tables whose engine has no snapshots: they would be dumped as of some other moment. Pure."""
     odd = [table for table in tables if table.engine != "InnoDB"]
@@ -243,6 +257,6 @@ def changing(database, what, changed=()) -> RefusedError:
 
 def reading_error(exc, database):
     """The error for counts or definitions that could not be read; what has vanished or changed meanwhile is told."""
-    if connect.code(exc) in _CHANGED:
+    if connect.code(exc) in CHANGED:
         return changing(database, str(exc.args[1]))
     return connect.query_error(exc, f"reading {database} in its moment")

@@ -210,6 +210,7 @@ def test_option_file():
         'protocol = "tcp"',
         'ssl-mode = "VERIFY_CA"',
         'ssl-ca = "/ca.pem"',
+        'loose-init-command = "SET SESSION lock_wait_timeout = 60"',
     ]
     assert 'socket = "/s"\nprotocol = "socket"\n' in connect.option_file(connect.Login(user="u", socket="/s"))
     assert "get-server-public-key" in connect.option_file(connect.Login(user="u", ssl_mode="disabled"))
@@ -325,7 +326,10 @@ def test_objects_of_a_dump(kind):
         ("mysqldump: Error 1412: Table definition has changed, please retry transaction when dumping table `t` at row: 0", "schema_changing"),
         ("mysqldump: Error 2013: Lost connection to MySQL server during query when dumping table `t` at row: 5", "connection_lost"),
         ("mysqldump: Got error: 1045: Access denied for user 'u'@'h' when trying to connect", "privileges_missing"),
-        ("mysqldump: Couldn't execute 'SHOW EVENTS': Error: 1044: Access denied", "privileges_missing"),
+        ("mysqldump: Couldn't execute 'show events': Access denied for user 'u'@'%' to database 'd' (1044)", "privileges_missing"),
+        ("mysqldump: Couldn't execute 'SHOW CREATE FUNCTION `f`': FUNCTION f does not exist (1305)\nmore", "schema_changing"),
+        ("mysqldump: Error in field count for table: `triggers` !  Aborting.", "schema_changing"),
+        ("mysqldump: Couldn't execute 'SHOW CREATE TABLE `t`': Lock wait timeout exceeded (1205)", "lock_timeout"),
         ("mysqldump: Error 1030: Got error 28", "tool_failed"),
         ("killed", "tool_failed"),
     ],
