@@ -64,7 +64,7 @@ kdr_make_mysql() {
 # apt with a state of its own: it thinks that nothing is installed, so that what it fetches is complete.
 kdr_mysql_apt() {
     local apt=$1 source=$2 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
-    [ -e "$keyring" ] && source="deb [signed-by=$keyring] ${source#deb }"
+    if [ -e "$keyring" ]; then source="deb [signed-by=$keyring] ${source#deb }"; fi
     printf '%s\n' "$source" >"$apt/sources.list"
     : >"$apt/status"
     cat >"$apt/conf" <<CONF
@@ -87,7 +87,9 @@ kdr_mysql_starters() {
     local directory=$1 root=$1/root linker libraries program extra
     linker=$(find -L "$root/lib64" "$root/lib" -maxdepth 2 -name 'ld-linux*.so.*' | head -n 1)
     libraries=$(dirname "$(find "$root/usr/lib" -name 'libc.so.6' | head -n 1)")
-    [ -n "$linker" ] && [ -d "$libraries" ] || kdr_die "the unpacked MySQL has no C library"
+    if [ -z "$linker" ] || [ "$libraries" = . ]; then
+        kdr_die "the unpacked MySQL has no C library"
+    fi
     for program in mysqld mysql mysqldump mysqladmin mysql_tzinfo_to_sql; do
         extra=""
         case $program in
@@ -108,7 +110,10 @@ SH
 kdr_mysql_program() {
     local place
     for place in "$1/usr/sbin/$2" "$1/usr/bin/$2"; do
-        [ -e "$place" ] && printf '%s\n' "$place" && return 0
+        if [ -e "$place" ]; then
+            printf '%s\n' "$place"
+            return 0
+        fi
     done
     return 1
 }
