@@ -318,6 +318,35 @@ def test_swap_moves_what_is_no_table(server):
     server.drop("holder_new")
 
 
+@pytest.mark.parametrize("before", [True, False])
+def test_a_swap_that_died_is_completed_by_the_next(server, monkeypatch, before):
+    """Before its one statement nothing has changed; after it only functions may be missing."""
+    live, new, undo = server.kestra(name="died"), server.kestra({"flows": 1}, name="kestra_dr_died"), "kestra_dr_undo_died"
+    server.sql("DROP FUNCTION PARSE_ISO8601_DATETIME", new)
+    server.sql("CREATE FUNCTION PARSE_ISO8601_DATETIME(x INT) RETURNS INT DETERMINISTIC RETURN 1", new)
+    contents = content(server, live), content(server, new)
+    with connect.connect(server.admin(), live) as one, connect.connect(server.admin(), new) as other:
+        objects = definitions.read(one, live), definitions.read(other, new)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(swap, "rename_statement" if before else "_complete", lambda *unused: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            swap.rename(server.admin(), [(live, undo), (new, live)])
+    if before:
+        assert (content(server, live), content(server, new)) == contents
+        swap.rename(server.admin(), [(live, undo), (new, live)])
+    # On, or back: each ends with everything where it belongs.
+    swap.rename(server.admin(), [(live, new), (undo, live)])
+    assert (content(server, live), content(server, new)) == contents
+    with connect.connect(server.admin(), live) as one, connect.connect(server.admin(), new) as other:
+        found = definitions.read(one, live), definitions.read(other, new)
+    assert definitions.compare(objects[0], found[0]) == []
+    # What the killed run could not move any more is replaced by what the schema it took the place of had.
+    assert set(found[1]["routines"]) == set(objects[1]["routines"])
+    assert undo not in [row[0] for row in server.sql("SHOW DATABASES")]
+    for name in (live, new):
+        server.drop(name)
+
+
 def test_swap_refuses_what_is_in_use(server):
     name = server.kestra(name="used")
     with connect.connect(server.login("kestra"), name):

@@ -6,8 +6,10 @@
 MySQL cannot rename a schema. Its tables can move to another one, though, and one RENAME TABLE moves any number of them in
 one step, all or none, also when the server is killed in it (atomic DDL, since 8.0). So the live schema's tables move to the
 undo point's schema and the restored ones take their place in a single statement; Kestra's JDBC URL and the grants on its
-schema stay as they are. What is no table cannot move: triggers, views and events go before that statement, and they and
-functions are made anew after it. Kestra has two functions, which only its migrations call, and none of the others.
+schema stay as they are. What is no table cannot move and is made anew: functions before that statement where their place is
+free, views and events after it, triggers around it (a table with triggers does not leave its schema). Kestra has two functions,
+which only its migrations call, and none of the others. A run that died is completed by the next one: a schema without tables
+counts as gone.
 """
 from __future__ import annotations
 
@@ -46,10 +48,18 @@ class Definition:
     client: str
     collation: str
 
+    def same(self, other) -> bool:
+        """Whether another one means the same, whoever its definer is."""
+        return other is not None and definitions.object_text(self.statement) == definitions.object_text(other.statement) \
+            and (self.sql_mode, self.client, self.collation) == (other.sql_mode, other.client, other.collation)
 
-def existing(session) -> list:
-    """The names of all schemas this account sees."""
-    return [row[0] for row in session.rows("SELECT SCHEMA_NAME FROM information_schema.SCHEMATA")]
+
+def existing(session) -> dict:
+    """{schema: number of its tables} of all schemas this account sees."""
+    return dict(session.rows("""
+        SELECT s.SCHEMA_NAME, (SELECT COUNT(*) FROM information_schema.TABLES t
+                                WHERE t.TABLE_SCHEMA = s.SCHEMA_NAME AND t.TABLE_TYPE = 'BASE TABLE')
+          FROM information_schema.SCHEMATA s"""))
 
 
 def require_free(session, databases, *, terminate_idle_of=None, terminate_ours=False) -> None:
@@ -112,8 +122,11 @@ def rename_statement(moved) -> str:
 
 
 def require_possible(renames, found) -> None:
-    """Refuses renames whose source is missing or whose target is taken. found: existing schemas. Pure."""
-    taken = set(found)
+    """Refuses renames whose source is missing or whose target is taken. found: of existing(). Pure.
+
+    A schema of our own without tables is what a rename that died has left, and takes nobody's place.
+    """
+    taken = {name for name, tables in found.items() if tables or not own_names.is_ours(name)}
     for old, new in renames:
         if old not in taken:
             raise StateError(f"There is no database {old}.", reason="database_missing",
@@ -159,44 +172,53 @@ def _rename(session, renames, held) -> None:
         if new not in before:
             session.rows(f"CREATE DATABASE {names.quoted(new)} CHARACTER SET {held[old].charset} "
                          f"COLLATE {held[old].collation}")
+    for old, new in renames:
+        there = {item.name for item in read(session, new).objects["routines"]}
+        for item in held[old].objects["routines"]:
+            if item.name not in there:
+                _make(session, item)
     for old, unused in renames:
-        # A table with triggers does not leave its schema, and a view does not leave any.
-        _drop(session, old, held[old], ("triggers", "views", "events"))
+        for item in held[old].objects["triggers"]:
+            session.rows(f"DROP TRIGGER {names.quoted(old, item.name)}")
     moved = moves(renames, held)
     if moved:
         session.rows(rename_statement(moved))
     for old, new in renames:
-        _drop(session, old, held[old], ("routines",))
-        _make(session, new, held[old])
+        _complete(session, new, held[old])
     for old, unused in renames:
         if old not in [new for unused, new in renames]:
             session.rows("USE information_schema")
             session.rows(f"DROP DATABASE {names.quoted(old)}")
 
 
-def _drop(session, database, held, kinds) -> None:
-    for kind in kinds:
-        for item in held.objects[kind]:
-            session.rows(f"DROP {item.word} IF EXISTS {names.quoted(database, item.name)}")
-
-
-def _make(session, database, held) -> None:
-    """Routines first: views and triggers may call them."""
-    session.rows(f"USE {names.quoted(database)}")
-    grants = privileges.read(session)
-    keep = grants.globally("SET_USER_ID") or grants.globally("SUPER")
+def _complete(session, database, wanted) -> None:
+    """Leaves in a schema what is wanted there besides its tables, and nothing else."""
+    have = read(session, database)
+    # Routines first: views and triggers may call them.
     for kind in ("routines", "views", "triggers", "events"):
-        for item in held.objects[kind]:
-            text = item.statement.encode("utf-8", "surrogateescape")
-            bare, definer = script.without_definer(text)
-            own = inventory.account(session).rpartition("@")
-            if not keep and definer != names.quoted(own[0]) + "@" + names.quoted(own[2]):
-                text = bare
-            # The mode is part of its meaning, and the character sets are of its strings.
-            session.rows(f"SET SESSION character_set_client = {item.client}, collation_connection = {item.collation}, "
-                         "sql_mode = %s", (item.sql_mode or "",))
-            session.rows(f"DROP {item.word} IF EXISTS {names.quoted(item.name)}")
-            session.send(text)
+        there = {(item.word, item.name): item for item in have.objects[kind]}
+        for item in wanted.objects[kind]:
+            found = there.pop((item.word, item.name), None)
+            if not item.same(found):
+                if found:
+                    session.rows(f"DROP {item.word} {names.quoted(item.name)}")
+                _make(session, item)
+        for item in there.values():
+            session.rows(f"DROP {item.word} {names.quoted(item.name)}")
+
+
+def _make(session, item) -> None:
+    """Makes an object in the schema in use, as it was made before."""
+    grants, own = privileges.read(session), inventory.account(session).rpartition("@")
+    text = item.statement.encode("utf-8", "surrogateescape")
+    bare, definer = script.without_definer(text)
+    if definer != names.quoted(own[0]) + "@" + names.quoted(own[2]) and not (
+            grants.globally("SET_USER_ID") or grants.globally("SUPER")):
+        text = bare
+    # The mode is part of its meaning, and the character sets are of its strings.
+    session.rows(f"SET SESSION character_set_client = {item.client}, collation_connection = {item.collation}, "
+                 "sql_mode = %s", (item.sql_mode or "",))
+    session.send(text)
     session.rows("SET SESSION sql_mode = ''")
     session.rows("SET NAMES utf8mb4")
 

@@ -476,9 +476,19 @@ def test_one_statement_moves_all():
 
 
 def test_possible_renames():
-    swap.require_possible([("kestra", "undo"), ("new", "kestra")], ["kestra", "new"])
+    found = {"kestra": 11, "new": 11, "kestra_dr_left": 0, "empty": 0}
+    swap.require_possible([("kestra", "undo"), ("new", "kestra")], found)
+    swap.require_possible([("kestra", "kestra_dr_left")], found)
     for renames, reason in (([("none", "x")], "database_missing"), ([("new", "kestra")], "database_exists"),
-                            ([("kestra", "undo"), ("new", "undo")], "database_exists")):
+                            ([("kestra", "undo"), ("new", "undo")], "database_exists"),
+                            ([("kestra", "empty")], "database_exists")):
         with pytest.raises(StateError) as refused:
-            swap.require_possible(renames, ["kestra", "new"])
+            swap.require_possible(renames, found)
         assert refused.value.reason == reason
+
+
+def test_definitions_that_mean_the_same():
+    one = swap.Definition("FUNCTION", "f", "CREATE DEFINER=`a`@`b` FUNCTION `f`() x", "STRICT", "utf8mb4", "utf8mb4_bin")
+    assert one.same(dataclasses.replace(one, statement="CREATE DEFINER=`c`@`%` FUNCTION `f`() x"))
+    for other in (None, dataclasses.replace(one, sql_mode=""), dataclasses.replace(one, statement="CREATE FUNCTION `f`() y")):
+        assert not one.same(other)
