@@ -159,9 +159,15 @@ def _address(login) -> dict:
     address = {"host": login.host or "localhost", "port": login.port}
     if login.ssl_mode == "disabled":
         return dict(address, ssl_disabled=True)
-    if login.ssl_mode != "preferred" or login.ssl_ca or login.ssl_cert:
+    if login.ssl_mode != "preferred" or login.ssl_ca or login.ssl_cert or not _prefers_tls():
         address["ssl"] = _context(login)
     return address
+
+
+def _prefers_tls() -> bool:
+    """Whether PyMySQL uses TLS by itself where the server has it (1.2). Older ones do when told, and go on without where
+    it has none."""
+    return driver().VERSION[:2] >= (1, 2)
 
 
 def _context(login) -> ssl.SSLContext:
