@@ -18,8 +18,8 @@ def claim(part) -> None:
     """Makes the directory of a dump in the making, with the name of its run in it."""
     os.mkdir(part, 0o700)
     pid = os.getpid()
-    files.write_json(os.path.join(part, OWNER), {"pid": pid, "pid_start": clock.process_start(pid),
-                                                  "boot_id": clock.boot_id(), "started": clock.utc_now()})
+    owner = {"pid": pid, "pid_start": clock.process_start(pid), "boot_id": clock.boot_id(), "started": clock.utc_now()}
+    files.write_json(os.path.join(part, OWNER), owner)
 
 
 def sweep(dest, end_orphans=None) -> bool:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import re
+
 _TIME = "%Y-%m-%dT%H:%i:%s.%fZ"
 _STATES = ("CREATED", "RUNNING", "PAUSED", "RESTARTED", "KILLING", "SUCCESS", "WARNING", "FAILED", "KILLED")
 _LEVELS = ("ERROR", "WARN", "INFO", "DEBUG", "TRACE")
@@ -72,7 +74,9 @@ TABLES = {
         _text("task_id", "taskId", null=True),
         _text("execution_id", "executionId", null=True),
         _text("taskrun_id", "taskRunId", null=True),
-        _generated("attempt_number", "INT", "IF(value ->> '$.attemptNumber' = 'null', NULL, value ->> '$.attemptNumber')", True),
+        _generated(
+            "attempt_number", "INT", "IF(value ->> '$.attemptNumber' = 'null', NULL, value ->> '$.attemptNumber')", True
+        ),
         _generated("message", "TEXT", "value ->> '$.message'", True),
         _text("thread", "thread", null=True),
         _enum("level", "level", _LEVELS),
@@ -132,6 +136,9 @@ _FUNCTIONS = (
 _NUMBERS = "(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %(n)s) SELECT i FROM n) s"
 _AT = "DATE_FORMAT(TIMESTAMP('2026-01-01') + INTERVAL i {step}, '%%Y-%%m-%%dT%%H:%%i:%%s.%%fZ')"
 
+# <e> stands for 32 hex digits that depend on the row: MySQL 9.7 has no MD5 of its own.
+_HASH = r"LEFT(SHA2(CONCAT('\1', i), 256), 32)"
+
 # Made on the server, so that ten thousands of rows take seconds. The texts hold what mysqldump has to escape.
 _FILL = {
     "flows": """
@@ -141,23 +148,29 @@ _FILL = {
                CONCAT('id: f', i, '\\n  - message: "back\\\\\\\\slash é), (\\' ;\\n') FROM """,
     "executions": """
         INSERT INTO executions (`key`, value)
-        SELECT LEFT(SHA2(CONCAT('e', i), 256), 32), JSON_OBJECT('id', LEFT(SHA2(CONCAT('e', i), 256), 32), 'namespace', 'company.team', 'flowId',
+        SELECT <e>, JSON_OBJECT('id', <e>, 'namespace', 'company.team', 'flowId',
                CONCAT('f', i %% 7), 'deleted', CAST('false' AS JSON), 'state', JSON_OBJECT('current', 'SUCCESS', 'duration', 1.5,
-               'startDate', """ + _AT.format(step="HOUR") + ", 'endDate', " + _AT.format(step="HOUR") + """)) FROM """,
+               'startDate', """
+    + _AT.format(step="HOUR")
+    + ", 'endDate', "
+    + _AT.format(step="HOUR")
+    + """)) FROM """,
     "logs": """
         INSERT INTO logs (`key`, value)
-        SELECT LEFT(SHA2(CONCAT('l', i), 256), 22), JSON_OBJECT('namespace', 'company.team.ops', 'flowId', 'every_minute',
-               'taskId', 'log', 'executionId', LEFT(SHA2(CONCAT('e', i %% 5000), 256), 32), 'taskRunId', LEFT(SHA2(CONCAT('t', i), 256), 32), 'attemptNumber', 0,
-               'level', 'INFO', 'thread', CONCAT('worker_', i %% 8), 'timestamp', """ + _AT.format(step="SECOND") + """,
-               'message', CONCAT('Processed row ', i, ' of\\nit\\'s "file" kestra:///company/team/', LEFT(SHA2(CONCAT('f', i), 256), 32),
-                                 ' in ', i %% 977, ' ms\\t', LEFT(SHA2(CONCAT('x', i), 256), 32), ' ', LEFT(SHA2(CONCAT('y', i), 256), 32))) FROM """,
+        SELECT LEFT(<l>, 22), JSON_OBJECT('namespace', 'company.team.ops', 'flowId', 'every_minute',
+               'taskId', 'log', 'executionId', <e>, 'taskRunId', <t>, 'attemptNumber', 0,
+               'level', 'INFO', 'thread', CONCAT('worker_', i %% 8), 'timestamp', """
+    + _AT.format(step="SECOND")
+    + """,
+               'message', CONCAT('Processed row ', i, ' of\\nit\\'s "file" kestra:///company/team/', <f>,
+                                 ' in ', i %% 977, ' ms\\t', <x>, ' ', <y>)) FROM """,
     "metrics": """
         INSERT INTO metrics (`key`, value)
-        SELECT LEFT(SHA2(CONCAT('m', i), 256), 22), JSON_OBJECT('namespace', 'company.team', 'flowId', 'f1', 'name', 'length',
+        SELECT LEFT(<m>, 22), JSON_OBJECT('namespace', 'company.team', 'flowId', 'f1', 'name', 'length',
                'value', i / 3e0, 'timestamp', '2026-01-01T00:00:00.000000Z') FROM """,
     "queues": """
         INSERT INTO queues (type, `key`, value, consumers, updated)
-        SELECT 'io.kestra.core.models.executions.LogEntry', LEFT(SHA2(CONCAT('q', i), 256), 32), JSON_OBJECT('n', i, 't', 'a\\\\\\\\b'),
+        SELECT 'io.kestra.core.models.executions.LogEntry', <q>, JSON_OBJECT('n', i, 't', 'a\\\\\\\\b'),
                IF(i %% 2, 'indexer,worker', NULL), TIMESTAMP('2026-01-01') + INTERVAL i SECOND FROM """,
     "triggers": """
         INSERT INTO triggers (`key`, value)
@@ -169,10 +182,10 @@ _FILL = {
                'end', '2026-03-02T10:00:00.000000Z') FROM """,
     "settings": """
         INSERT INTO settings (`key`, value)
-        SELECT IF(i = 1, 'instance.uuid', CONCAT('s', i)), JSON_QUOTE(LEFT(SHA2(CONCAT('s', i), 256), 32)) FROM """,
+        SELECT IF(i = 1, 'instance.uuid', CONCAT('s', i)), JSON_QUOTE(<s>) FROM """,
     "task_outputs": """
         INSERT INTO task_outputs (`key`, execution_id, value)
-        SELECT CONCAT('o', i), LEFT(SHA2(CONCAT('e', i), 256), 32), IF(i = 1, NULL, UNHEX(CONCAT('00ff0a0d1a5c2722', SHA2(i, 256)))) FROM """,
+        SELECT CONCAT('o', i), <e>, IF(i = 1, NULL, UNHEX(CONCAT('00ff0a0d1a5c2722', SHA2(i, 256)))) FROM """,
 }
 
 SMALL = {
@@ -201,7 +214,7 @@ def fill(session, rows=None) -> None:
     """Adds rows. rows: {table: number}."""
     session.rows("SET SESSION cte_max_recursion_depth = 10000000, sql_mode = 'STRICT_TRANS_TABLES'")
     for table, number in (SMALL if rows is None else rows).items():
-        session.rows(_FILL[table] + _NUMBERS, {"n": number})
+        session.rows(re.sub(r"<(\w)>", _HASH, _FILL[table]) + _NUMBERS, {"n": number})
 
 
 def heartbeat(session, service="a", state="RUNNING", age=0.0, kind="EXECUTOR") -> None:

@@ -17,7 +17,13 @@ from mysql_harness import BIN, COLLECTIONS, Steps
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import ToolError
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines import heartbeats
-from ansible_collections.kestra_community.dr.plugins.module_utils.engines.mysql import activity, connect, dump, scratch, target
+from ansible_collections.kestra_community.dr.plugins.module_utils.engines.mysql import (
+    activity,
+    connect,
+    dump,
+    scratch,
+    target,
+)
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.mysql.engine import MySQL
 
 
@@ -63,8 +69,9 @@ def test_dump_check_and_restore_into_a_scratch_server(server, small, base, tmp_p
     component = engine.dump(str(tmp_path / "dump"), dump.Options(bin_dir=BIN), Steps())
     assert engine.check(str(tmp_path / "dump"), component)["counts"] == component["counts"]
     with engine.scratch(component, base=str(base), bin_dir=BIN) as private:
-        assert private.restore(str(tmp_path / "dump"), target.Options("kestra_dr_scratch"), Steps(), component)["verdict"] == (
-            "verified")
+        assert private.restore(str(tmp_path / "dump"), target.Options("kestra_dr_scratch"), Steps(), component)[
+            "verdict"
+        ] == ("verified")
         with connect.connect(private.login) as session:
             assert session.row("SELECT @@skip_networking, @@event_scheduler, @@log_bin") == (1, "OFF", 0)
             assert session.value("SELECT @@server_uuid") != component["identity"]["server_uuid"]
@@ -100,6 +107,8 @@ def test_scratch_servers_that_cannot_be(base):
     with pytest.raises(ToolError) as refused, scratch.server(base=str(base), bin_dir=BIN, version=(99, 0, 0)):
         pass
     assert refused.value.reason == "tool_missing"
-    with pytest.raises(ToolError) as refused, scratch.server(base=str(base), bin_dir=BIN, settings={"no-such-option": "1"}):
+    with pytest.raises(ToolError) as refused, scratch.server(
+        base=str(base), bin_dir=BIN, settings={"no-such-option": "1"}
+    ):
         pass
     assert [name for name in os.listdir(base) if name.startswith(scratch.PREFIX)] == []

@@ -57,7 +57,9 @@ def test_round_trip(server, second_server, small, take, give, compression):
     assert (result["verdict"], result["depth"], result["differences"]) == ("verified", "counts", [])
     assert content(second_server, "kestra_dr_trip") == content(server, small)
     assert not target.marked(connect.connect(second_server.admin()), "kestra_dr_trip")
-    listed = second_server.sql("SELECT routine_name FROM information_schema.routines WHERE routine_schema = 'kestra_dr_trip'")
+    listed = second_server.sql(
+        "SELECT routine_name FROM information_schema.routines WHERE routine_schema = 'kestra_dr_trip'"
+    )
     assert sorted(row[0] for row in listed) == ["PARSE_ISO8601_DATETIME", "PARSE_ISO8601_DURATION"]
     # It goes on counting where the dumped one would have.
     second_server.sql("INSERT INTO queues (type, `key`, value) VALUES (2, 'k', '{}')", "kestra_dr_trip")
@@ -69,8 +71,17 @@ def test_the_plain_dump_restores_by_hand(server, second_server, small, take):
     dumped, component = take(server.login("kestra"), small)
     second_server.database("byhand")
     with open(os.path.join(dumped, "database.sql"), "rb") as script:
-        subprocess.run([os.path.join(BIN or "/usr/bin", "mysql"), "--no-defaults", f"--socket={second_server.socket}",
-                        "--user=root", "byhand"], stdin=script, check=True)
+        subprocess.run(
+            [
+                os.path.join(BIN or "/usr/bin", "mysql"),
+                "--no-defaults",
+                f"--socket={second_server.socket}",
+                "--user=root",
+                "byhand",
+            ],
+            stdin=script,
+            check=True,
+        )
     found = inventory.read(second_server.admin(), "byhand", label=small, with_counts=True, with_objects=True)
     assert found["counts"] == component["counts"]
     assert definitions.compare(component["objects"], found["objects"]) == []
@@ -107,8 +118,8 @@ def test_the_moment_is_one_under_concurrent_writes(server, take, give):
             assert sum(written) > before, "nobody wrote meanwhile: this proves nothing"
             result = give(server.admin(), dumped, f"kestra_dr_moment{round_}", component)
             assert result["verdict"] == "verified"
-            (left,), = server.sql("SELECT n FROM aaa", f"kestra_dr_moment{round_}")
-            (right,), = server.sql("SELECT n FROM zzz", f"kestra_dr_moment{round_}")
+            ((left,),) = server.sql("SELECT n FROM aaa", f"kestra_dr_moment{round_}")
+            ((right,),) = server.sql("SELECT n FROM zzz", f"kestra_dr_moment{round_}")
             assert left + right == 1000000 and component["counts"][f"{name}.settings"] == right + 1
             assert component["locked_seconds"] > 0
     finally:
@@ -139,6 +150,7 @@ def test_without_the_lock_the_moments_differ(server, monkeypatch, take):
 
 def test_kestra_may_write_from_pinned_on(server, kestra, take):
     """And what it writes then is not in the dump."""
+
     def go(facts):
         server.sql("INSERT INTO settings (`key`, value) VALUES ('later', '1')", kestra, server.login("kestra"))
 
@@ -151,7 +163,10 @@ def test_a_transaction_that_does_not_end(server, kestra, take):
         busy.rows("INSERT INTO settings (`key`, value) VALUES ('open', '1')")
         with pytest.raises(RefusedError) as refused:
             take(server.admin(), kestra, lock_timeout=1.0)
-        assert refused.value.reason == "lock_timeout" and f"kestra (connection {busy.id}) at settings" in refused.value.message
+        assert (
+            refused.value.reason == "lock_timeout"
+            and f"kestra (connection {busy.id}) at settings" in refused.value.message
+        )
     take(server.admin(), kestra)
 
 
@@ -176,13 +191,23 @@ def test_odd_names_and_everything_a_schema_can_hold(server, take, give):
     server.drop(name)
     server.sql(f"CREATE DATABASE {quoted}")
     with connect.connect(server.admin(), name) as session:
-        session.rows("CREATE TABLE `t), (` (`a;` INT AUTO_INCREMENT PRIMARY KEY, `select` TEXT, `INSERT INTO x VALUES (` BLOB)")
-        session.rows("INSERT INTO `t), (` VALUES (1, %s, %s), (7, NULL, '')", ("'), (\\'; -- \n/*!", b"\x00'\"\\\n\r\x1a);"))
+        session.rows(
+            "CREATE TABLE `t), (` (`a;` INT AUTO_INCREMENT PRIMARY KEY, `select` TEXT, `INSERT INTO x VALUES (` BLOB)"
+        )
+        session.rows(
+            "INSERT INTO `t), (` VALUES (1, %s, %s), (7, NULL, '')", ("'), (\\'; -- \n/*!", b"\x00'\"\\\n\r\x1a);")
+        )
         session.rows("CREATE TABLE copy LIKE `t), (`")
-        session.rows("CREATE TABLE Mixed (n DECIMAL(20, 5), d DATE, e ENUM('a,b', 'it''s'), b BIT(9), g GEOMETRY, PRIMARY KEY (n))")
-        session.rows("INSERT INTO Mixed VALUES (-1.5, '2026-01-01', 'it''s', b'100000001', ST_GeomFromText('POINT(1 2)'))")
+        session.rows(
+            "CREATE TABLE Mixed (n DECIMAL(20, 5), d DATE, e ENUM('a,b', 'it''s'), b BIT(9), g GEOMETRY, PRIMARY KEY (n))"
+        )
+        session.rows(
+            "INSERT INTO Mixed VALUES (-1.5, '2026-01-01', 'it''s', b'100000001', ST_GeomFromText('POINT(1 2)'))"
+        )
         session.rows("CREATE VIEW v AS SELECT `a;` FROM `t), (`")
-        session.rows("CREATE TRIGGER tr BEFORE INSERT ON `t), (` FOR EACH ROW BEGIN INSERT INTO copy VALUES (NEW.`a;`, '; x', 0); END")
+        session.rows(
+            "CREATE TRIGGER tr BEFORE INSERT ON `t), (` FOR EACH ROW BEGIN INSERT INTO copy VALUES (NEW.`a;`, '; x', 0); END"
+        )
         session.rows("CREATE PROCEDURE p() BEGIN SELECT 'a;;b'; END")
         session.rows("CREATE EVENT ev ON SCHEDULE EVERY 1 DAY DISABLE DO BEGIN DELETE FROM copy; END")
     dumped, component = take(server.admin(), name)
@@ -206,7 +231,9 @@ def test_parallel_and_single_stream_come_to_the_same(server, big, take, give):
 def test_rows_left_out_on_request(server, small, take, give):
     dumped, component = take(server.admin(), small, exclude_table_data=("logs", f"{small}.queues"))
     assert component["counts"][f"{small}.logs"] == 0 and component["excluded_table_data"] == {
-        f"{small}.logs": 400, f"{small}.queues": 150}
+        f"{small}.logs": 400,
+        f"{small}.queues": 150,
+    }
     assert give(server.admin(), dumped, "kestra_dr_without", component)["verdict"] == "verified"
     with pytest.raises(RefusedError) as refused:
         take(server.admin(), small, exclude_table_data=("nothing",))
@@ -220,7 +247,10 @@ def test_a_difference_is_found(server, small, take, give):
     component["generated_timestamps"]["logs.timestamp"]["sum"] = "1"
     result = give(server.admin(), dumped, "kestra_dr_differs", component)
     assert result["verdict"] == "differs" and {(item["kind"], item["name"]) for item in result["differences"]} == {
-        ("counts", f"{small}.logs"), ("routines", "PARSE_ISO8601_DURATION"), ("generated_timestamps", "logs.timestamp")}
+        ("counts", f"{small}.logs"),
+        ("routines", "PARSE_ISO8601_DURATION"),
+        ("generated_timestamps", "logs.timestamp"),
+    }
     # It stays marked, and the next attempt replaces it.
     component = dict(component, counts=dict(component["counts"], **{f"{small}.logs": 400}))
     assert give(server.admin(), dumped, "kestra_dr_differs", component)["verdict"] == "differs"
@@ -246,11 +276,12 @@ def test_tls_is_checked(server, small, take):
 
 def test_logins_that_fail(server, small):
     for login, database, reason in (
-            (server.login("kestra", password="wrong"), small, "login_refused"),
-            (server.login("nobody_here"), small, "login_refused"),
-            (server.login("kestra"), "mysql", "login_refused"),
-            (server.admin(), "missing", "database_missing"),
-            (server.login("kestra", port=1), small, "unreachable")):
+        (server.login("kestra", password="wrong"), small, "login_refused"),
+        (server.login("nobody_here"), small, "login_refused"),
+        (server.login("kestra"), "mysql", "login_refused"),
+        (server.admin(), "missing", "database_missing"),
+        (server.login("kestra", port=1), small, "unreachable"),
+    ):
         with pytest.raises(ConnectError) as refused:
             connect.connect(login, database)
         assert refused.value.reason == reason and PASSWORD not in str(refused.value.to_result())
@@ -321,7 +352,11 @@ def test_swap_moves_what_is_no_table(server):
 @pytest.mark.parametrize("before", [True, False])
 def test_a_swap_that_died_is_completed_by_the_next(server, monkeypatch, before):
     """Before its one statement nothing has changed; after it only functions may be missing."""
-    live, new, undo = server.kestra(name="died"), server.kestra({"flows": 1}, name="kestra_dr_died"), "kestra_dr_undo_died"
+    live, new, undo = (
+        server.kestra(name="died"),
+        server.kestra({"flows": 1}, name="kestra_dr_died"),
+        "kestra_dr_undo_died",
+    )
     server.sql("DROP FUNCTION PARSE_ISO8601_DATETIME", new)
     server.sql("CREATE FUNCTION PARSE_ISO8601_DATETIME(x INT) RETURNS INT DETERMINISTIC RETURN 1", new)
     contents = content(server, live), content(server, new)

@@ -86,8 +86,10 @@ def test_client_killed_in_the_middle_of_a_table(server, big, take, tmp_path, com
 
 def test_the_counting_session_is_lost(server, big, take, tmp_path):
     def end(facts):
-        for pid, in server.sql("SELECT processlist_id FROM performance_schema.session_connect_attrs WHERE attr_value = "
-                               "'kestra_dr count'"):
+        for (pid,) in server.sql(
+            "SELECT processlist_id FROM performance_schema.session_connect_attrs WHERE attr_value = "
+            "'kestra_dr count'"
+        ):
             server.sql(f"KILL {pid}")
 
     with pytest.raises(ConnectError) as lost:
@@ -166,9 +168,20 @@ def test_privileges_that_mysqldump_does_not_miss(server, small, take, tmp_path):
     # The control: it leaves routines and triggers out, and ends with 0.
     with connect.client_options(server.login(user)) as (option_file, env):
         done = subprocess.run(
-            [PROGRAM, option_file, "--single-transaction", "--routines", "--triggers", "--no-tablespaces",
-             "--set-gtid-purged=OFF", small], capture_output=True, check=False,
-            env={name: value for name, value in dict(os.environ, **env).items() if value is not None})
+            [
+                PROGRAM,
+                option_file,
+                "--single-transaction",
+                "--routines",
+                "--triggers",
+                "--no-tablespaces",
+                "--set-gtid-purged=OFF",
+                small,
+            ],
+            capture_output=True,
+            check=False,
+            env={name: value for name, value in dict(os.environ, **env).items() if value is not None},
+        )
     assert done.returncode == 0 and b"Dump completed" in done.stdout
     assert b"PARSE_ISO8601_DURATION" not in done.stdout
     with pytest.raises(RefusedError) as refused:
@@ -217,7 +230,9 @@ def test_another_vendors_client_is_refused(server, small, take, tmp_path):
 def test_mysqldump_that_does_not_begin(server, kestra, tmp_path, take):
     """Writers are not kept waiting for ever."""
     program = tmp_path / "mysqldump"
-    program.write_text("#!/bin/sh\ncase \"$*\" in *--version*) echo 'mysqldump  Ver 9.9.9 for Linux';; *) exec sleep 600;; esac\n")
+    program.write_text(
+        "#!/bin/sh\ncase \"$*\" in *--version*) echo 'mysqldump  Ver 9.9.9 for Linux';; *) exec sleep 600;; esac\n"
+    )
     program.chmod(0o755)
     started = time.monotonic()
     with pytest.raises(RefusedError) as late:
@@ -253,8 +268,16 @@ def test_leftovers_of_a_living_run_are_not_touched(server, kestra, tmp_path):
 def scripts(server, small, tmp_path_factory):
     """The same dump plain, by zstd and by gzip."""
     place = tmp_path_factory.mktemp("scripts")
-    plain = by_hand(server, small, place / "kestra.sql", "--single-transaction", "--routines", "--events", "--hex-blob",
-                    "--set-gtid-purged=OFF")
+    plain = by_hand(
+        server,
+        small,
+        place / "kestra.sql",
+        "--single-transaction",
+        "--routines",
+        "--events",
+        "--hex-blob",
+        "--set-gtid-purged=OFF",
+    )
     subprocess.run(["zstd", "-q", "-k", plain], check=True)
     with open(plain, "rb") as handle, gzip.open(plain + ".gz", "wb") as packed:
         shutil.copyfileobj(handle, packed)
@@ -284,7 +307,7 @@ def test_changed_bytes_of_compressed_files(scripts, tmp_path, name):
     found = 0
     for offset in range(0, len(whole), max(1, len(whole) // 200)):
         path = tmp_path / name
-        path.write_bytes(whole[:offset] + bytes([whole[offset] ^ 0x10]) + whole[offset + 1:])
+        path.write_bytes(whole[:offset] + bytes([whole[offset] ^ 0x10]) + whole[offset + 1 :])
         try:
             assert source.inspect(str(path)).expected == good
         except DrError:
@@ -308,7 +331,7 @@ def test_changed_bytes_and_a_manifest(server, small, take, give, compression):
         assert changed.value.reason == "digest_differs"
         with open(path, "r+b") as handle:
             handle.seek(offset)
-            handle.write(whole[offset:offset + 1])
+            handle.write(whole[offset : offset + 1])
     assert names_of(server) == before
     assert give(server.admin(), dumped, "kestra_dr_flip", component)["verdict"] == "verified"
 
@@ -327,8 +350,17 @@ def test_the_documented_command_and_gtids(server, small, tmp_path, give):
     server.database("collides")
     with open(path, "rb") as script:
         done = subprocess.run(
-            [os.path.join(BIN or "/usr/bin", "mysql"), "--no-defaults", f"--socket={server.socket}", "--user=root", "collides"],
-            stdin=script, capture_output=True, check=False)
+            [
+                os.path.join(BIN or "/usr/bin", "mysql"),
+                "--no-defaults",
+                f"--socket={server.socket}",
+                "--user=root",
+                "collides",
+            ],
+            stdin=script,
+            capture_output=True,
+            check=False,
+        )
     assert done.returncode != 0 and b"ERROR 3546" in done.stderr
     result = give(server.admin(), path, "collides", create=False)
     assert result["verdict"] == "verified" and result["audited"] and result["counts"][f"{small}.logs"] == 400
@@ -424,13 +456,17 @@ def test_one_of_several_sessions_lost(server, big, take, give):
     def end():
         until = time.monotonic() + 20
         while not ended and time.monotonic() < until:
-            for pid, in server.sql("SELECT ID FROM performance_schema.processlist WHERE DB = 'kestra_dr_stream' AND INFO "
-                                   "LIKE 'INSERT%' LIMIT 1"):
+            for (pid,) in server.sql(
+                "SELECT ID FROM performance_schema.processlist WHERE DB = 'kestra_dr_stream' AND INFO "
+                "LIKE 'INSERT%' LIMIT 1"
+            ):
                 server.sql(f"KILL {pid}")
                 ended.append(pid)
 
     with pytest.raises(ConnectError) as lost:
-        give(server.admin(), dumped, "kestra_dr_stream", component, Steps(restoring=lambda facts: later(0, end)), jobs=3)
+        give(
+            server.admin(), dumped, "kestra_dr_stream", component, Steps(restoring=lambda facts: later(0, end)), jobs=3
+        )
     assert ended and lost.value.reason == "connection_lost"
     assert give(server.admin(), dumped, "kestra_dr_stream", component)["verdict"] == "verified"
 
@@ -468,8 +504,13 @@ def test_servers_with_other_modes(own_server, small, server, take, give):
     """Whatever the server's own sql_mode, time zone and character set are."""
     odd = own_server(
         sql_mode="TRADITIONAL,ANSI_QUOTES,NO_BACKSLASH_ESCAPES,PIPES_AS_CONCAT,NO_AUTO_VALUE_ON_ZERO",
-        default_time_zone="+05:30", character_set_server="latin1", innodb_strict_mode="ON", sql_require_primary_key="OFF",
-        explicit_defaults_for_timestamp="OFF", lock_wait_timeout="5", wait_timeout="20",
+        default_time_zone="+05:30",
+        character_set_server="latin1",
+        innodb_strict_mode="ON",
+        sql_require_primary_key="OFF",
+        explicit_defaults_for_timestamp="OFF",
+        lock_wait_timeout="5",
+        wait_timeout="20",
     )
     dumped, component = take(server.admin(), small)
     assert give(odd.admin(), dumped, "kestra_dr_modes", component)["verdict"] == "verified"
@@ -477,15 +518,19 @@ def test_servers_with_other_modes(own_server, small, server, take, give):
     assert sorted(told["counts"].values()) == sorted(component["counts"].values())
     result = give(server.admin(), again, "kestra_dr_back", told)
     assert result["verdict"] == "verified", result["differences"]
-    read = [inventory.read(one.admin(), name, label="x", with_content=True)["content"]
-            for one, name in ((server, small), (server, "kestra_dr_back"))]
+    read = [
+        inventory.read(one.admin(), name, label="x", with_content=True)["content"]
+        for one, name in ((server, small), (server, "kestra_dr_back"))
+    ]
     assert read[0] == read[1]
 
 
 def test_a_row_longer_than_the_target_takes(own_server, server, take, give):
     """Found before anything is made there."""
     name = server.kestra({"settings": 1})
-    server.sql("INSERT INTO task_outputs (`key`, execution_id, value) VALUES ('big', 'e', REPEAT(UNHEX('00'), 3000000))", name)
+    server.sql(
+        "INSERT INTO task_outputs (`key`, execution_id, value) VALUES ('big', 'e', REPEAT(UNHEX('00'), 3000000))", name
+    )
     dumped, component = take(server.admin(), name)
     assert component["longest_statement"] > 6000000
     tight = own_server(max_allowed_packet="4M")

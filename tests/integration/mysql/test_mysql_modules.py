@@ -115,8 +115,18 @@ def test_a_dump_made_by_hand(server, small, module, admin, tmp_path):
     import subprocess
 
     with open(tmp_path / "kestra.sql", "wb") as handle:
-        subprocess.run([os.path.join(BIN or "/usr/bin", "mysqldump"), "--no-defaults", f"--socket={server.socket}",
-                        "--user=root", small], stdout=handle, stderr=subprocess.DEVNULL, check=True)
+        subprocess.run(
+            [
+                os.path.join(BIN or "/usr/bin", "mysqldump"),
+                "--no-defaults",
+                f"--socket={server.socket}",
+                "--user=root",
+                small,
+            ],
+            stdout=handle,
+            stderr=subprocess.DEVNULL,
+            check=True,
+        )
     result = module("mysql_restore", source=str(tmp_path / "kestra.sql"), target="kestra_dr_import", **admin)
     assert result["verdict"] == "verified" and result["audited"]
     assert "--routines" in str(result["warnings"])
@@ -194,15 +204,19 @@ def test_a_weak_password_does_not_damage_the_facts(server, module, configuration
     name = server.kestra({"flows": 1})
     server.sql(f"GRANT ALL ON `{name}`.* TO flows@'%'")
     server.sql("GRANT SHOW_ROUTINE ON *.* TO flows@'%'")
-    dumped = module("mysql_dump", config=configuration(name, "flows", "flows"), dest=str(tmp_path / "dump"), bin_dir=BIN)
+    dumped = module(
+        "mysql_dump", config=configuration(name, "flows", "flows"), dest=str(tmp_path / "dump"), bin_dir=BIN
+    )
     assert dumped["component"]["counts"][f"{name}.flows"] == 1
     server.drop(name)
 
 
 def test_postgresqls_configuration_is_refused(module, tmp_path):
     path = tmp_path / "application.yml"
-    path.write_text("datasources: {postgres: {url: 'jdbc:postgresql://h/d', username: u, password: sesame}}\n"
-                    "kestra: {repository: {type: postgres}, queue: {type: postgres}}\n")
+    path.write_text(
+        "datasources: {postgres: {url: 'jdbc:postgresql://h/d', username: u, password: sesame}}\n"
+        "kestra: {repository: {type: postgres}, queue: {type: postgres}}\n"
+    )
     with pytest.raises(ModuleFailed) as failed:
         module("mysql_inventory_info", config={"files": [str(path)]})
     assert failed.value.result["reason"] == "unsupported_database"

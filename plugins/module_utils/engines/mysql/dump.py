@@ -109,8 +109,8 @@ def preflight(login, database, dest, options) -> Plan:
             found = inventory.tables(session, database)
             pin.require_snapshots(found)
             listed = definitions.listed(session, database)
-            privileges.require_for_dump(inventory.privileges_missing(session, database, listed),
-                                                  inventory.account(session))
+            missing = inventory.privileges_missing(session, database, listed)
+            privileges.require_for_dump(missing, inventory.account(session))
             without = excluded(options.exclude_table_data, found)
             size = sum(table.data_bytes for table in found if table.name not in without)
             return Plan(client, database, versions.text_of(session.version), int(size * _SHARES[options.compression]),

@@ -106,7 +106,9 @@ def test_no_client_fits(clients, reason, word):
     assert refused.value.reason == reason and word in refused.value.message and refused.value.hint
 
 
-@pytest.mark.parametrize("before,after", [((8, 0, 40), (8, 0, 11)), ((8, 0, 40), (8, 4, 0)), ((8, 4, 6), (9, 0, 0)), ((9, 1, 0), (9, 7, 4))])
+@pytest.mark.parametrize(
+    "before,after", [((8, 0, 40), (8, 0, 11)), ((8, 0, 40), (8, 4, 0)), ((8, 4, 6), (9, 0, 0)), ((9, 1, 0), (9, 7, 4))]
+)
 def test_forward_only(before, after):
     versions.require_restorable(before, after)
     if before[:2] != after[:2]:
@@ -140,7 +142,9 @@ def test_grants():
 
 
 def test_all_and_partial_revokes():
-    found = grants("GRANT ALL PRIVILEGES ON *.* TO `root`@`%` WITH GRANT OPTION", "REVOKE SELECT ON `kestra`.* FROM `root`@`%`")
+    found = grants(
+        "GRANT ALL PRIVILEGES ON *.* TO `root`@`%` WITH GRANT OPTION", "REVOKE SELECT ON `kestra`.* FROM `root`@`%`"
+    )
     assert found.globally("SUPER") and found.on("any", "SELECT") and not found.on("kestra", "SELECT")
 
 
@@ -156,7 +160,15 @@ FULL = "GRANT SELECT, LOCK TABLES, SHOW VIEW, TRIGGER, EVENT ON `kestra`.* TO `u
         ((FULL,), [], ["SHOW_ROUTINE"]),
         (("GRANT ALL PRIVILEGES ON `kestra`.* TO `u`@`%`",), [("FUNCTION", "f", 0)], ["SHOW_ROUTINE"]),
         ((FULL.replace(", EVENT", ""), "GRANT SHOW_ROUTINE ON *.* TO `u`@`%`"), [], ["EVENT"]),
-        ((FULL.replace("SELECT, ", ""), "GRANT SHOW_ROUTINE ON *.* TO `u`@`%`", "GRANT SELECT ON `kestra`.`flows` TO `u`@`%`"), [], ["SELECT"]),
+        (
+            (
+                FULL.replace("SELECT, ", ""),
+                "GRANT SHOW_ROUTINE ON *.* TO `u`@`%`",
+                "GRANT SELECT ON `kestra`.`flows` TO `u`@`%`",
+            ),
+            [],
+            ["SELECT"],
+        ),
     ],
 )
 def test_missing_for_a_dump(lines, routines, missing):
@@ -192,7 +204,13 @@ def test_connect_errors(exc, reason):
 
 @pytest.mark.parametrize(
     "number,reason",
-    [(1205, "lock_timeout"), (2013, "connection_lost"), (0, "connection_lost"), (1227, "privileges_missing"), (1064, "query_failed")],
+    [
+        (1205, "lock_timeout"),
+        (2013, "connection_lost"),
+        (0, "connection_lost"),
+        (1227, "privileges_missing"),
+        (1064, "query_failed"),
+    ],
 )
 def test_query_errors(number, reason):
     found = connect.query_error(Exception(number, "text"), "looking")
@@ -200,7 +218,9 @@ def test_query_errors(number, reason):
 
 
 def test_option_file():
-    login = connect.Login(user="u", host="db", port=3307, password='a"b\\c#d\n; \'e', ssl_mode="verify_ca", ssl_ca="/ca.pem")
+    login = connect.Login(
+        user="u", host="db", port=3307, password="a\"b\\c#d\n; 'e", ssl_mode="verify_ca", ssl_ca="/ca.pem"
+    )
     assert connect.option_file(login).splitlines() == [
         "[client]",
         'user = "u"',
@@ -216,7 +236,7 @@ def test_option_file():
     assert "get-server-public-key" in connect.option_file(connect.Login(user="u", ssl_mode="disabled"))
     with pytest.raises(ConfigError):
         connect.option_file(connect.Login(user="u", password="a\0b"))
-    assert "a\"b" not in repr(login)
+    assert 'a"b' not in repr(login)
 
 
 def test_the_environment_of_children(monkeypatch):
@@ -245,14 +265,27 @@ def params(**given):
     return dict({name: spec.get("default") for name, spec in options.argument_spec().items()}, **given)
 
 
-KESTRA = {"driver": "mysql", "host": "a,b", "hosts": [["a", 3306], ["b", 3307]], "port": "3306,3307", "name": "kestra",
-          "user": "kestra", "password": "sesame", "ssl_mode": "required"}
+KESTRA = {
+    "driver": "mysql",
+    "host": "a,b",
+    "hosts": [["a", 3306], ["b", 3307]],
+    "port": "3306,3307",
+    "name": "kestra",
+    "user": "kestra",
+    "password": "sesame",
+    "ssl_mode": "required",
+}
 
 
 def test_resolve_from_kestras_configuration():
     place = options.resolve(params(), KESTRA)
     assert (place.login.user, place.login.password, place.login.host, place.login.port, place.login.ssl_mode) == (
-        "kestra", "sesame", "a", 3306, "required")
+        "kestra",
+        "sesame",
+        "a",
+        3306,
+        "required",
+    )
     assert (place.require_database(), place.user) == ("kestra", "kestra")
     assert options.resolve(params(login_user="root"), KESTRA).login.password is None
     other = options.resolve(params(login_host="c", database="x"), KESTRA)
@@ -264,7 +297,12 @@ def test_resolve_from_kestras_configuration():
 def test_resolve_without_configuration(tmp_path):
     (tmp_path / "password").write_text("sesame\n")
     place = options.resolve(params(login_password_file=str(tmp_path / "password")))
-    assert (place.login.user, place.login.host, place.login.port, place.login.password) == ("root", "localhost", 3306, "sesame")
+    assert (place.login.user, place.login.host, place.login.port, place.login.password) == (
+        "root",
+        "localhost",
+        3306,
+        "sesame",
+    )
     with pytest.raises(ConfigError):
         place.require_database()
 
@@ -275,8 +313,16 @@ def test_resolve_without_configuration(tmp_path):
 def test_arguments_of_mysqldump():
     argv = dump.arguments(client(9, 7, 4), "-odd", "--defaults-file=/f")
     assert argv[:2] == ["/opt/9.7.4", "--defaults-file=/f"] and argv[-2:] == ["--", "-odd"]
-    assert {"--single-transaction", "--quick", "--routines", "--triggers", "--events", "--hex-blob", "--set-gtid-purged=OFF",
-            "--no-tablespaces"} < set(argv)
+    assert {
+        "--single-transaction",
+        "--quick",
+        "--routines",
+        "--triggers",
+        "--events",
+        "--hex-blob",
+        "--set-gtid-purged=OFF",
+        "--no-tablespaces",
+    } < set(argv)
 
 
 def test_excluded():
@@ -323,11 +369,23 @@ def test_objects_of_a_dump(kind):
 @pytest.mark.parametrize(
     "text,reason",
     [
-        ("mysqldump: Error 1412: Table definition has changed, please retry transaction when dumping table `t` at row: 0", "schema_changing"),
-        ("mysqldump: Error 2013: Lost connection to MySQL server during query when dumping table `t` at row: 5", "connection_lost"),
+        (
+            "mysqldump: Error 1412: Table definition has changed, please retry transaction when dumping table `t` at row: 0",
+            "schema_changing",
+        ),
+        (
+            "mysqldump: Error 2013: Lost connection to MySQL server during query when dumping table `t` at row: 5",
+            "connection_lost",
+        ),
         ("mysqldump: Got error: 1045: Access denied for user 'u'@'h' when trying to connect", "privileges_missing"),
-        ("mysqldump: Couldn't execute 'show events': Access denied for user 'u'@'%' to database 'd' (1044)", "privileges_missing"),
-        ("mysqldump: Couldn't execute 'SHOW CREATE FUNCTION `f`': FUNCTION f does not exist (1305)\nmore", "schema_changing"),
+        (
+            "mysqldump: Couldn't execute 'show events': Access denied for user 'u'@'%' to database 'd' (1044)",
+            "privileges_missing",
+        ),
+        (
+            "mysqldump: Couldn't execute 'SHOW CREATE FUNCTION `f`': FUNCTION f does not exist (1305)\nmore",
+            "schema_changing",
+        ),
         ("mysqldump: Error in field count for table: `triggers` !  Aborting.", "schema_changing"),
         ("mysqldump: Couldn't execute 'SHOW CREATE TABLE `t`': Lock wait timeout exceeded (1205)", "lock_timeout"),
         ("mysqldump: Error 1030: Got error 28", "tool_failed"),
@@ -348,8 +406,10 @@ def test_engines_without_snapshots():
 
 # -- definitions ------------------------------------------------------------------------------------------------------
 
-CREATE = ("CREATE TABLE `t` (\n  `a` int NOT NULL AUTO_INCREMENT,\n  `b` enum('x') COLLATE utf8mb4_unicode_ci\n) ENGINE=InnoDB "
-          "AUTO_INCREMENT=3 DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci")
+CREATE = (
+    "CREATE TABLE `t` (\n  `a` int NOT NULL AUTO_INCREMENT,\n  `b` enum('x') COLLATE utf8mb4_unicode_ci\n) ENGINE=InnoDB "
+    "AUTO_INCREMENT=3 DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci"
+)
 
 
 def test_tables_that_are_printed_differently():
@@ -361,7 +421,10 @@ def test_tables_that_are_printed_differently():
         CREATE.replace(" COLLATE utf8mb4_unicode_ci\n", "\n"),
     ):
         assert definitions.table_text(other) == plain
-    for other in (CREATE.replace("NOT NULL AUTO_INCREMENT", "NOT NULL"), CREATE.replace(" COLLATE utf8mb4_unicode_ci\n", " COLLATE utf8mb4_bin\n")):
+    for other in (
+        CREATE.replace("NOT NULL AUTO_INCREMENT", "NOT NULL"),
+        CREATE.replace(" COLLATE utf8mb4_unicode_ci\n", " COLLATE utf8mb4_bin\n"),
+    ):
         assert definitions.table_text(other) != plain
 
 
@@ -370,15 +433,27 @@ def test_compare_definitions():
     assert definitions.compare(left, dict(left, auto_increment={"a": 7})) == []
     right = {"tables": {"a": "9"}, "routines": {"f": "3"}, "views": {"v": "4"}, "auto_increment": {"a": 4}}
     assert [(item["kind"], item["name"]) for item in definitions.compare(left, right)] == [
-        ("tables", "a"), ("tables", "b"), ("views", "v"), ("auto_increment", "a")]
+        ("tables", "a"),
+        ("tables", "b"),
+        ("views", "v"),
+        ("auto_increment", "a"),
+    ]
     assert [item["name"] for item in definitions.compare(left, right, same_release=False)] == ["b", "v", "a"]
 
 
 # -- restore ----------------------------------------------------------------------------------------------------------
 
-EXPECTED = {"counts": {"kestra.a": 1}, "identity": {"database": "kestra"}, "objects": {"tables": {"a": "1"}},
-            "generated_timestamps": {"a.t": {"rows": 1, "sum": "5"}}}
-FOUND = {"counts": {"kestra.a": 1}, "objects": {"tables": {"a": "1"}}, "generated_timestamps": {"a.t": {"rows": 1, "sum": "5"}}}
+EXPECTED = {
+    "counts": {"kestra.a": 1},
+    "identity": {"database": "kestra"},
+    "objects": {"tables": {"a": "1"}},
+    "generated_timestamps": {"a.t": {"rows": 1, "sum": "5"}},
+}
+FOUND = {
+    "counts": {"kestra.a": 1},
+    "objects": {"tables": {"a": "1"}},
+    "generated_timestamps": {"a.t": {"rows": 1, "sum": "5"}},
+}
 
 
 @pytest.mark.parametrize(
@@ -400,8 +475,13 @@ def test_judge_a_foreign_dump():
     facts = script.Facts(counts={"a": 1}, headers={"dump": ("MySQL", "8.0.36"), "database": ("kestra",)}, complete=True)
     facts.objects["tables"].append("a")
     expected = source.from_audit(facts)
-    assert expected["identity"] == {"server_uuid": None, "database": "kestra", "character_set": None, "collation": None,
-                                    "server_version": "8.0.36"}
+    assert expected["identity"] == {
+        "server_uuid": None,
+        "database": "kestra",
+        "character_set": None,
+        "collation": None,
+        "server_version": "8.0.36",
+    }
     assert restore.judge(expected, FOUND)["verdict"] == "verified"
     assert restore.judge(expected, dict(FOUND, objects={"tables": {}}))["verdict"] == "differs"
     facts.uncounted.append("a")
@@ -418,7 +498,10 @@ def test_warnings_of_a_foreign_dump():
         source.warnings_of(dataclasses.replace(facts, databases=["a", "b"]))
 
 
-@pytest.mark.parametrize("longest,limit,wanted", [(100, 101, None), (100, 100, 1 << 20), (5 << 20, 4 << 20, 8 << 20), ((1 << 30) - 5, 1 << 26, 1 << 30)])
+@pytest.mark.parametrize(
+    "longest,limit,wanted",
+    [(100, 101, None), (100, 100, 1 << 20), (5 << 20, 4 << 20, 8 << 20), ((1 << 30) - 5, 1 << 26, 1 << 30)],
+)
 def test_packets(longest, limit, wanted):
     if wanted is None:
         target.require_packet(longest, str(limit))
@@ -438,7 +521,8 @@ def test_writable():
 
 def test_create_statement():
     assert target.create_statement("a`b", {"character_set": "utf8mb4", "collation": "utf8mb4_bin"}) == (
-        "CREATE DATABASE `a``b` CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+        "CREATE DATABASE `a``b` CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
+    )
     assert target.create_statement("a", {"character_set": None, "collation": None}) == "CREATE DATABASE `a`"
 
 
@@ -472,23 +556,33 @@ def test_one_statement_moves_all():
     held = {"kestra": swap.Held(["a", "b`"]), "new": swap.Held(["a"])}
     moved = swap.moves([("kestra", "undo"), ("new", "kestra")], held)
     assert swap.rename_statement(moved) == (
-        "RENAME TABLE `kestra`.`a` TO `undo`.`a`, `kestra`.`b``` TO `undo`.`b```, `new`.`a` TO `kestra`.`a`")
+        "RENAME TABLE `kestra`.`a` TO `undo`.`a`, `kestra`.`b``` TO `undo`.`b```, `new`.`a` TO `kestra`.`a`"
+    )
 
 
 def test_possible_renames():
     found = {"kestra": 11, "new": 11, "kestra_dr_left": 0, "empty": 0}
     swap.require_possible([("kestra", "undo"), ("new", "kestra")], found)
     swap.require_possible([("kestra", "kestra_dr_left")], found)
-    for renames, reason in (([("none", "x")], "database_missing"), ([("new", "kestra")], "database_exists"),
-                            ([("kestra", "undo"), ("new", "undo")], "database_exists"),
-                            ([("kestra", "empty")], "database_exists")):
+    for renames, reason in (
+        ([("none", "x")], "database_missing"),
+        ([("new", "kestra")], "database_exists"),
+        ([("kestra", "undo"), ("new", "undo")], "database_exists"),
+        ([("kestra", "empty")], "database_exists"),
+    ):
         with pytest.raises(StateError) as refused:
             swap.require_possible(renames, found)
         assert refused.value.reason == reason
 
 
 def test_definitions_that_mean_the_same():
-    one = swap.Definition("FUNCTION", "f", "CREATE DEFINER=`a`@`b` FUNCTION `f`() x", "STRICT", "utf8mb4", "utf8mb4_bin")
+    one = swap.Definition(
+        "FUNCTION", "f", "CREATE DEFINER=`a`@`b` FUNCTION `f`() x", "STRICT", "utf8mb4", "utf8mb4_bin"
+    )
     assert one.same(dataclasses.replace(one, statement="CREATE DEFINER=`c`@`%` FUNCTION `f`() x"))
-    for other in (None, dataclasses.replace(one, sql_mode=""), dataclasses.replace(one, statement="CREATE FUNCTION `f`() y")):
+    for other in (
+        None,
+        dataclasses.replace(one, sql_mode=""),
+        dataclasses.replace(one, statement="CREATE FUNCTION `f`() y"),
+    ):
         assert not one.same(other)

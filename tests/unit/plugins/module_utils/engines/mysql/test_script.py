@@ -20,7 +20,7 @@ def read(text, size=None):
     found, comments = [], []
     reader = script.Reader(found.append, comments.append)
     for at in range(0, len(text), size or len(text)):
-        reader.feed(text[at:at + (size or len(text))])
+        reader.feed(text[at : at + (size or len(text))])
     reader.finish()
     return found, comments
 
@@ -89,7 +89,7 @@ SCRIPT = (
     + b"INSERT INTO `t` VALUES ('a;\\n--'),('b\r');\nINSERT INTO `t` VALUES\n('multi'),\n('line;\n');\n"
     + b"DELIMITER ;;\n/*!50003 CREATE*/ /*!50017 DEFINER=`root`@`localhost`*/ /*!50003 TRIGGER `tr` BEFORE INSERT ON `t` FOR EACH "
     + b"ROW begin set new.a='x;;'; -- it's; fine;;\n end */;;\nCREATE DEFINER=`root`@`%` FUNCTION `f`() RETURNS int\nbegin return 1; "
-    + b"end ;;\nDELIMITER ;\nSET a = 1; SET b = \"x;'\"; # done;\n"
+    + b'end ;;\nDELIMITER ;\nSET a = 1; SET b = "x;\'"; # done;\n'
     + FOOT
 )
 
@@ -110,7 +110,7 @@ def test_statements(size):
     ]
     assert found[3].text == b"INSERT INTO `t` VALUES ('a;\\n--'),('b\r')"
     assert found[5].text.endswith(b"-- it's; fine;;\n end */") and found[6].text.endswith(b"return 1; end")
-    assert found[8].text == b"SET b = \"x;'\"" and comments[-1] == FOOT
+    assert found[8].text == b'SET b = "x;\'"' and comments[-1] == FOOT
 
 
 def test_facts():
@@ -125,8 +125,16 @@ def test_facts():
 @pytest.mark.parametrize(
     "text,kind,name",
     [
-        (b"/*!50001 CREATE ALGORITHM=UNDEFINED */\n/*!50013 DEFINER=`a`@`b` SQL SECURITY DEFINER */\n/*!50001 VIEW `v` AS select 1 */", "view", "v"),
-        (b"/*!50106 CREATE*/ /*!50117 DEFINER=`a`@`%`*/ /*!50106 EVENT `ev` ON SCHEDULE EVERY 1 DAY DO select 1 */", "event", "ev"),
+        (
+            b"/*!50001 CREATE ALGORITHM=UNDEFINED */\n/*!50013 DEFINER=`a`@`b` SQL SECURITY DEFINER */\n/*!50001 VIEW `v` AS select 1 */",
+            "view",
+            "v",
+        ),
+        (
+            b"/*!50106 CREATE*/ /*!50117 DEFINER=`a`@`%`*/ /*!50106 EVENT `ev` ON SCHEDULE EVERY 1 DAY DO select 1 */",
+            "event",
+            "ev",
+        ),
         (b"CREATE DEFINER=`a b`@`%` PROCEDURE `p`() select 1", "other", None),
         (b"CREATE DEFINER=`a`@`%` PROCEDURE `p`() select 1", "routine", "p"),
         (b"LOCK TABLES `t` WRITE", "lock", None),
@@ -135,7 +143,11 @@ def test_facts():
         (b"SET @@GLOBAL.GTID_PURGED=/*!80000 '+'*/ 'x:1'", "gtid", None),
         (b"SET @@SESSION.SQL_LOG_BIN= 0", "binlog", None),
         (b"SET @MYSQLDUMP_TEMP_LOG_BIN = @@SESSION.SQL_LOG_BIN", "binlog", None),
-        (b"CREATE DATABASE /*!32312 IF NOT EXISTS*/ `kestra` /*!40100 DEFAULT CHARACTER SET utf8mb4 */", "database", "kestra"),
+        (
+            b"CREATE DATABASE /*!32312 IF NOT EXISTS*/ `kestra` /*!40100 DEFAULT CHARACTER SET utf8mb4 */",
+            "database",
+            "kestra",
+        ),
         (b"USE `kestra`", "use", "kestra"),
         (b"/*!50001 DROP VIEW IF EXISTS `v`*/", "drop", "v"),
         (b"INSERT INTO t SELECT 1", "insert", None),
@@ -150,7 +162,11 @@ def test_kinds(text, kind, name):
 
 
 def test_another_schema_is_refused():
-    for text in (b"DROP TABLE `mysql`.`user`", b"CREATE TABLE `mysql`.`x` (a int)", b"CREATE VIEW `sys`.`v` AS select 1"):
+    for text in (
+        b"DROP TABLE `mysql`.`user`",
+        b"CREATE TABLE `mysql`.`x` (a int)",
+        b"CREATE VIEW `sys`.`v` AS select 1",
+    ):
         with pytest.raises(RefusedError) as refused:
             script.classify(text)
         assert refused.value.reason == "dump_unsupported"
@@ -201,12 +217,14 @@ def test_without_definer():
 @pytest.mark.parametrize("size", [1, 3, 50, 10000])
 def test_rows_taken_out(size):
     def section(name):
-        return (b"CREATE TABLE `%s` (\n  `a` int\n);\n\n--\n-- Dumping data for table `%s`\n--\n\nLOCK TABLES `%s` WRITE;\nINSERT INTO "
-                b"`%s` VALUES (1);\nINSERT INTO `%s` VALUES ('\r');\nUNLOCK TABLES;\n") % ((name,) * 5)
+        return (
+            b"CREATE TABLE `%s` (\n  `a` int\n);\n\n--\n-- Dumping data for table `%s`\n--\n\nLOCK TABLES `%s` WRITE;\nINSERT INTO "
+            b"`%s` VALUES (1);\nINSERT INTO `%s` VALUES ('\r');\nUNLOCK TABLES;\n"
+        ) % ((name,) * 5)
 
     text = section(b"a") + section(b"b``c") + b"create trigger x\nINSERT INTO `a` VALUES (2);\n" + b"no newline"
     chosen = script.RowFilter(["a", "b`c"])
-    out = b"".join(chosen.lines(text[at:at + size]) for at in range(0, len(text), size)) + chosen.rest()
+    out = b"".join(chosen.lines(text[at : at + size]) for at in range(0, len(text), size)) + chosen.rest()
     lines = [line for line in text.split(b"\n") if not line.startswith(b"INSERT INTO") or b"(2)" in line]
     assert out == b"\n".join(lines)
     other = script.RowFilter(["a"])
