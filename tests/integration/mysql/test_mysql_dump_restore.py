@@ -213,6 +213,7 @@ def test_odd_names_and_everything_a_schema_can_hold(server, take, give):
     dumped, component = take(server.admin(), name)
     result = give(server.admin(), dumped, "kestra_dr_odd", component)
     assert result["verdict"] == "verified", result["differences"]
+    assert "The database has events" in result["warnings"][-1] and result["warnings"][-1].endswith(": ev.")
     assert content(server, name) == content(server, "kestra_dr_odd")
     assert server.sql("SELECT COUNT(*) FROM copy", "kestra_dr_odd") == [(0,)], "a trigger fired during the restore"
     found = inventory.read(server.admin(), "kestra_dr_odd", with_objects=True)["objects"]

@@ -67,6 +67,10 @@ def preflight(login, source, options) -> Target:
     if others:
         warnings.append("Functions, triggers, events and views are given to the connecting account; they belonged to "
                         + ", ".join(others) + ".")
+    events = sorted((source.expected.get("names") or source.expected["objects"])["events"])
+    if events:
+        warnings.append("The database has events, which run in the restored one from the moment they are there: "
+                        + ", ".join(events) + ".")
     return Target(session.version, leftover, warnings, kept)
 
 
