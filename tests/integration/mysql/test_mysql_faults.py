@@ -30,6 +30,7 @@ from ansible_collections.kestra_community.dr.plugins.module_utils.engines.mysql 
     connect,
     dump,
     inventory,
+    names,
     restore,
     source,
     target,
@@ -480,9 +481,9 @@ def test_a_failed_restore_into_an_empty_database_can_be_repeated(server, small, 
         patch.setattr(target, "analyze", lambda *unused: (none for none in ()).throw(ToolError("interrupted")))
         with pytest.raises(ToolError):
             give(server.login(user), dumped, "kestra_empty", component, create=False)
-    assert (target.MARKER,) in server.sql("SHOW TABLES", "kestra_empty")
+    assert (names.MARKER,) in server.sql("SHOW TABLES", "kestra_empty")
     assert give(server.login(user), dumped, "kestra_empty", component, create=False)["verdict"] == "verified"
-    assert (target.MARKER,) not in server.sql("SHOW TABLES", "kestra_empty")
+    assert (names.MARKER,) not in server.sql("SHOW TABLES", "kestra_empty")
     with pytest.raises(RefusedError):
         give(server.login(user), dumped, "kestra_empty", component, create=False)
 

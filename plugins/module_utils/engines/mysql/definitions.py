@@ -38,9 +38,10 @@ def object_text(text) -> str:
 
 
 def listed(session, database) -> dict:
-    """{kind: [names]}; routines as (type, name)."""
+    """{kind: [names]}; routines as (type, name). Without tables of our own."""
     def column(statement):
-        return [row[0] if len(row) == 1 else row for row in session.rows(statement, (database,))]
+        return [row[0] if len(row) == 1 else row for row in session.rows(statement, (database,))
+                if row[0] not in names.OWN_TABLES]
 
     return {
         "tables": column("SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s "
@@ -77,6 +78,7 @@ def read(session, database) -> dict:
             raise RefusedError(f"The text of the {word.lower()} {name} is hidden from this account.",
                                reason="privileges_missing", hint="GRANT SHOW_ROUTINE ON *.* TO the account.")
         found["routines"][name] = digest([word, object_text(row[2]), row[1], row[3], row[4]])
+    # The tables of our own have none.
     found["auto_increment"] = dict(session.rows(
         "SELECT TABLE_NAME, AUTO_INCREMENT FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s "
         "AND TABLE_TYPE = 'BASE TABLE' AND AUTO_INCREMENT IS NOT NULL", (database,)))

@@ -21,7 +21,7 @@ from ...core import clock, files, proc
 from ...core.child import Child
 from ...core.errors import ConnectError, IntegrityError, RefusedError, StateError, ToolError, from_os_error
 from .. import unfinished
-from . import connect, definitions, inventory, pin, privileges, script, versions
+from . import connect, definitions, inventory, names, pin, privileges, script, versions
 
 COMPRESSIONS = ("none", "zstd")
 FILE_NAMES = {"none": "database.sql", "zstd": "database.sql.zst"}
@@ -79,6 +79,7 @@ def arguments(client, database, options_file) -> list:
     argv = [client.path, options_file, "--single-transaction", "--quick", "--routines", "--triggers", "--events",
             "--hex-blob", "--set-gtid-purged=OFF", "--no-tablespaces", "--skip-column-statistics", "--tz-utc",
             "--default-character-set=utf8mb4", "--max-allowed-packet=1G", "--comments", "--dump-date"]
+    argv += [f"--ignore-table={database}.{name}" for name in names.OWN_TABLES]
     return argv + ["--", database]
 
 

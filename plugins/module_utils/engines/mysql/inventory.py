@@ -48,12 +48,12 @@ class Count:
 
 
 def tables(session, database) -> list:
-    """The tables of a schema."""
+    """The tables of a schema, without those of our own."""
     times: dict = {}
     for table, column in session.rows(_TIMES, (database,)):
         times.setdefault(table, []).append(column)
     return [Table(row[0], row[1], int(row[2]), int(row[3]), tuple(times.get(row[0], ())))
-            for row in session.rows(_TABLES, (database,))]
+            for row in session.rows(_TABLES, (database,)) if row[0] not in names.OWN_TABLES]
 
 
 def count(session, table) -> Count:
@@ -158,8 +158,8 @@ def times_of(counted) -> dict:
             for column, value in found.times.items()}
 
 
-def read(login, database, *, label=None, with_counts=False, with_objects=False, with_content=False, hide=()) -> dict:
-    """The inventory of one schema. label: the schema's name in the keys (None: its own). hide: tables left out.
+def read(login, database, *, label=None, with_counts=False, with_objects=False, with_content=False) -> dict:
+    """The inventory of one schema. label: the schema's name in the keys (None: its own).
 
     Returns {identity, user, size_bytes, empty, contents, tables, privileges_missing, databases, can_create_database,
     time_zones}; with_counts: counts and generated_timestamps, from one snapshot; with_objects: objects; with_content:
@@ -169,9 +169,7 @@ def read(login, database, *, label=None, with_counts=False, with_objects=False, 
     with connect.connect(login, database) as session:
         try:
             listed = definitions.listed(session, database)
-            for name in hide:
-                listed["tables"] = [item for item in listed["tables"] if item != name]
-            found = [table for table in tables(session, database) if table.name in listed["tables"]]
+            found = tables(session, database)
             missing = privileges_missing(session, database, listed)
             result = {
                 "identity": identity(session, database), "user": account(session),
@@ -181,8 +179,6 @@ def read(login, database, *, label=None, with_counts=False, with_objects=False, 
                 "tables": [names.display(label, table.name) for table in found], "privileges_missing": missing}
             if with_objects:
                 result["objects"] = definitions.read(session, database)
-                for name in hide:
-                    result["objects"]["tables"].pop(name, None)
             session.rows("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
             if with_counts:
                 counted = {table.name: count(session, table) for table in found}

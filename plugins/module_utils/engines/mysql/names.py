@@ -6,6 +6,11 @@ from __future__ import annotations
 
 import re
 
+# Tables of this collection's own: of a restore that has not passed its comparison, and of who a schema is.
+MARKER = "kestra_dr_restoring"
+IDENTITY = "kestra_dr_identity"
+OWN_TABLES = (MARKER, IDENTITY)
+
 _PLAIN = re.compile(r"[A-Za-z0-9_$]+")
 
 

@@ -48,7 +48,7 @@ def restore(login, source_path, options, progress, *, expected=None) -> dict:
     if options.verify:
         progress.phase("verifying")
         found = inventory.read(login, options.database, label=dump.expected["identity"]["database"], with_counts=True,
-                               with_objects=True, hide=(target.MARKER,))
+                               with_objects=True)
         result.update(judge(dump.expected, found,
                             same_release=dump.server_version[:2] == place.version[:2]))
         watch.lap("verifying")

@@ -8,7 +8,7 @@ one step, all or none, also when the server is killed in it (atomic DDL, since 8
 undo point's schema and the restored ones take their place in a single statement; Kestra's JDBC URL and the grants on its
 schema stay as they are. What is no table cannot move and is made anew: functions before that statement where their place is
 free, views and events after it, triggers around it (a table with triggers does not leave its schema). Kestra has two functions,
-which only its migrations call, and none of the others. A run that died is completed by the next one: a schema without tables
+which only its migrations call, and none of the others. A run that died is completed by the next one: a schema with nothing in it
 counts as gone.
 """
 from __future__ import annotations
@@ -20,6 +20,9 @@ from ...core.errors import RefusedError, StateError
 from .. import heartbeats, own_names
 from . import activity, connect, definitions, inventory, names, privileges, script
 
+_TABLES = ("SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_TYPE = 'BASE TABLE' "
+           "ORDER BY 1")
+_MARKED = "SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s"
 # Seconds a session that was told to end gets to do so.
 _ENDING = 5.0
 # kind -> what SHOW CREATE asks for, and in which columns of its answer are: statement, sql_mode, client's and
@@ -55,11 +58,45 @@ class Definition:
 
 
 def existing(session) -> dict:
-    """{schema: number of its tables} of all schemas this account sees."""
-    return dict(session.rows("""
-        SELECT s.SCHEMA_NAME, (SELECT COUNT(*) FROM information_schema.TABLES t
-                                WHERE t.TABLE_SCHEMA = s.SCHEMA_NAME AND t.TABLE_TYPE = 'BASE TABLE')
-          FROM information_schema.SCHEMATA s"""))
+    """{schema: how much it holds} of all schemas this account sees.
+
+    Of our own ones only tables count: functions in one without tables are what a rename that died has left.
+    """
+    rows = session.rows("""
+        SELECT s.SCHEMA_NAME,
+               (SELECT COUNT(*) FROM information_schema.TABLES t
+                 WHERE t.TABLE_SCHEMA = s.SCHEMA_NAME AND t.TABLE_TYPE = 'BASE TABLE'),
+               (SELECT COUNT(*) FROM information_schema.TABLES t
+                 WHERE t.TABLE_SCHEMA = s.SCHEMA_NAME AND t.TABLE_TYPE <> 'BASE TABLE')
+               + (SELECT COUNT(*) FROM information_schema.ROUTINES r WHERE r.ROUTINE_SCHEMA = s.SCHEMA_NAME)
+          FROM information_schema.SCHEMATA s""")
+    return {name: tables if own_names.is_ours(name) else tables + others for name, tables, others in rows}
+
+
+def identities(session, databases) -> dict:
+    """{schema: a number that stays the same whatever it is renamed to; None where there is none, or nothing in it}."""
+    found = existing(session)
+    return {name: identity(session, name) if found.get(name) else None for name in databases}
+
+
+def identity(session, database) -> int:
+    """Who a schema is: the number in a table of our own, which moves with the others. Before it has that table, a digest
+    of its name and of when its tables were made; that becomes the number."""
+    if session.row(_MARKED, (database, names.IDENTITY)):
+        number = session.value(f"SELECT MAX(id) FROM {names.quoted(database, names.IDENTITY)}")
+        if number is not None:
+            return number
+    made = session.rows("SELECT TABLE_NAME, CAST(CREATE_TIME AS CHAR) FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s "
+                        "AND TABLE_TYPE = 'BASE TABLE' ORDER BY 1", (database,))
+    made = [row for row in made if row[0] not in names.OWN_TABLES]
+    return int(definitions.digest([session.value("SELECT @@server_uuid"), database, made])[:12], 16)
+
+
+def _mark(session, database) -> None:
+    number = identity(session, database)
+    table = names.quoted(database, names.IDENTITY)
+    session.rows(f"CREATE TABLE IF NOT EXISTS {table} (id BIGINT PRIMARY KEY)")
+    session.rows(f"INSERT IGNORE INTO {table} VALUES (%s)", (number,))
 
 
 def require_free(session, databases, *, terminate_idle_of=None, terminate_ours=False) -> None:
@@ -90,8 +127,9 @@ def read(session, database) -> Held:
     """All that is in a schema, ready to be moved."""
     session.rows(f"USE {names.quoted(database)}")
     listed = definitions.listed(session, database)
-    identity = inventory.identity(session, database)
-    held = Held(listed["tables"], {kind: [] for kind in definitions.KINDS}, identity["character_set"], identity["collation"])
+    who = inventory.identity(session, database)
+    tables = [row[0] for row in session.rows(_TABLES, (database,))]
+    held = Held(tables, {kind: [] for kind in definitions.KINDS}, who["character_set"], who["collation"])
     for kind, (word, *columns) in _SHOW.items():
         for name in listed[kind]:
             row = session.row(f"SHOW CREATE {word} {names.quoted(name)}")
@@ -122,11 +160,8 @@ def rename_statement(moved) -> str:
 
 
 def require_possible(renames, found) -> None:
-    """Refuses renames whose source is missing or whose target is taken. found: of existing(). Pure.
-
-    A schema of our own without tables is what a rename that died has left, and takes nobody's place.
-    """
-    taken = {name for name, tables in found.items() if tables or not own_names.is_ours(name)}
+    """Refuses renames whose source is missing or whose target is taken. found: of existing(). Pure."""
+    taken = {name for name, holds in found.items() if holds}
     for old, new in renames:
         if old not in taken:
             raise StateError(f"There is no database {old}.", reason="database_missing",
@@ -160,6 +195,8 @@ def rename(login, renames, *, terminate_idle_of=None) -> None:
             sources = [old for old, unused in renames]
             require_renaming(session, {name for pair in renames for name in pair})
             require_free(session, sources, terminate_idle_of=terminate_idle_of)
+            for name in sources:
+                _mark(session, name)
             _rename(session, renames, {old: read(session, old) for old in sources})
         except connect.driver().Error as exc:
             raise connect.query_error(exc, "renaming databases") from None

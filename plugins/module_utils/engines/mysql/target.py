@@ -11,9 +11,6 @@ from ...core.errors import RefusedError
 from .. import own_names
 from . import connect, definitions, inventory, names, privileges, versions
 
-# The table that marks a schema whose restore has not passed its comparison: all that is in it is that restore's.
-MARKER = "kestra_dr_restoring"
-
 _TIME_ZONE_FIX = ("mysql_tzinfo_to_sql /usr/share/zoneinfo | mysql --user=root --password mysql (as an administrator of "
                   "the server; managed services have them)")
 
@@ -115,7 +112,7 @@ def _creatable(session, options, grants) -> bool:
 def marked(session, database) -> bool:
     """Whether a restore into this schema has not passed its comparison."""
     return session.row("SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s",
-                       (database, MARKER)) is not None
+                       (database, names.MARKER)) is not None
 
 
 def _empty(session, options, grants) -> bool:
@@ -194,7 +191,7 @@ def prepare(login, source, options, target) -> None:
                 session.rows(create_statement(options.database, source.expected["identity"]))
             elif target.leftover:
                 wipe(session, options.database)
-            session.rows(f"CREATE TABLE IF NOT EXISTS {names.quoted(options.database, MARKER)} (started datetime PRIMARY KEY)")
+            session.rows(f"CREATE TABLE IF NOT EXISTS {names.quoted(options.database, names.MARKER)} (started datetime PRIMARY KEY)")
         except connect.driver().Error as exc:
             raise connect.query_error(exc, f"preparing the database {options.database}") from None
 
@@ -220,15 +217,14 @@ def wipe(session, database) -> None:
     for word, name in listed["routines"]:
         session.rows(f"DROP {word} {names.quoted(name)}")
     for name in listed["tables"]:
-        if name != MARKER:
-            session.rows(f"DROP TABLE {names.quoted(name)}")
+        session.rows(f"DROP TABLE {names.quoted(name)}")
 
 
 def analyze(login, options) -> None:
     """Statistics, so that the first queries are planned well."""
     with connect.connect(login, options.database, application="kestra_dr analyze") as session:
         try:
-            tables = [name for name in definitions.listed(session, options.database)["tables"] if name != MARKER]
+            tables = definitions.listed(session, options.database)["tables"]
             if tables:
                 session.rows("ANALYZE NO_WRITE_TO_BINLOG TABLE " + ", ".join(names.quoted(name) for name in tables))
         except connect.driver().Error as exc:
@@ -239,6 +235,6 @@ def proved(login, options) -> None:
     """Takes away what marks the schema as one whose restore has not passed its comparison."""
     with connect.connect(login, options.database, application="kestra_dr mark") as session:
         try:
-            session.rows(f"DROP TABLE {names.quoted(MARKER)}")
+            session.rows(f"DROP TABLE {names.quoted(names.MARKER)}")
         except connect.driver().Error as exc:
             raise connect.query_error(exc, f"finishing the database {options.database}") from None
