@@ -189,18 +189,12 @@ LOGIN = ("login_host", "login_port", "login_unix_socket", "login_user", "login_p
          "login_db", "ssl_mode", "ssl_root_cert", "ssl_cert", "ssl_key", "connect_timeout")
 
 
-# What libpq's modes are to MySQL.
-MYSQL_MODES = {"disable": "disabled", "allow": "preferred", "prefer": "preferred", "require": "required",
-               "verify-ca": "verify_ca", "verify-full": "verify_identity", None: None}
-
-
 def scratch_login(params, redactor, kind):
     """The scratch server the options name, or None."""
     if not (params["login_host"] or params["login_unix_socket"]):
         return None
     if kind == "mysql":
-        found = mysql.resolve(dict(params, database=None, ssl_mode=MYSQL_MODES[params["ssl_mode"]],
-                                   ssl_ca=params["ssl_root_cert"]))
+        found = mysql.resolve(dict(mysql.of_shared(params), database=None))
     else:
         found = postgresql.resolve(dict(params, database=None, schema=None))
     redactor.add(found.login.password)

@@ -88,6 +88,24 @@ def test_what_tells_them_apart_is_in_no_inventory_and_no_dump(place, take):
         assert swap.names.IDENTITY not in handle.read()
 
 
+def test_the_module(place, module, tmp_path):
+    """Named by its option, or by Kestra's configuration."""
+    login = {"login_unix_socket": place.server.socket, "login_user": "root"}
+    options = {"id": ID, "vault": str(tmp_path / "vault"), "instance": "kestra", "engine": "mysql", **login}
+    pair = {"database_pair": {"live": LIVE, "replacement": REPLACEMENT}}
+    assert not module("undo_point", state="possible", **options, **pair)["changed"]
+    assert module("undo_point", state="swapped", **options, **pair)["database"]["kept"] == UNDO
+    assert place.which() == "new"
+    configuration = tmp_path / "application.yml"
+    configuration.write_text(
+        "datasources: {mysql: {url: 'jdbc:mysql://h/d', username: u, password: sesame}}\n"
+        "kestra: {repository: {type: mysql}, queue: {type: mysql}}\n"
+    )
+    options.pop("engine")
+    assert module("undo_point", state="reverted", config={"files": [str(configuration)]}, **options)["changed"]
+    assert place.which() == "old"
+
+
 def test_a_session_on_either_database_refuses_before_anything(place):
     for name in (LIVE, REPLACEMENT):
         with connect.connect(place.server.admin(), name, application="mysql of alice"):

@@ -31,6 +31,16 @@ def argument_spec() -> dict:
     }
 
 
+# What libpq's modes are to MySQL.
+_MODES = {"disable": "disabled", "allow": "preferred", "prefer": "preferred", "require": "required",
+          "verify-ca": "verify_ca", "verify-full": "verify_identity"}
+
+
+def of_shared(params) -> dict:
+    """Our options from those of a module that serves every engine and has the option group postgresql. Pure."""
+    return dict(params, ssl_mode=_MODES.get(params["ssl_mode"]), ssl_ca=params["ssl_root_cert"])
+
+
 MUTUALLY_EXCLUSIVE = [("login_host", "login_unix_socket"), ("login_password", "login_password_file")]
 
 
@@ -78,17 +88,21 @@ def resolve(params, credentials=None) -> Place:
     return Place(login, params["database"] or known.get("name"), known.get("user") or params["login_user"])
 
 
-def of_module(module, redactor) -> Place:
-    """The Place of a module with argument_spec(); its secrets are made known to module and redactor."""
+def of_module(module, redactor, params=None) -> Place:
+    """The Place of a module with argument_spec(); its secrets are made known to module and redactor.
+
+    params: in place of the module's own (see of_shared).
+    """
+    params = module.params if params is None else params
     credentials = None
-    if kestra_options.given(module.params["config"]):
-        configuration = kestra_options.configuration_from_params(module.params["config"])
+    if kestra_options.given(params["config"]):
+        configuration = kestra_options.configuration_from_params(params["config"])
         kestra_options.protect(module, configuration, redactor)
         credentials = configuration.database_credentials()
         if credentials["driver"] != "mysql":
             raise ConfigError(f"Kestra's configuration names a {credentials['driver']} database, not MySQL.",
                               reason="unsupported_database")
-    place = resolve(module.params, credentials)
+    place = resolve(params, credentials)
     redactor.add(place.login.password)
     if place.login.password and len(place.login.password) >= 4:
         module.no_log_values.add(place.login.password)
