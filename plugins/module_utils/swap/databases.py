@@ -1,8 +1,8 @@
 # Copyright (c) 2026, Kestra community DR contributors
 # GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The database half of a swap: databases of PostgreSQL that change names in one transaction, or schemas of MySQL whose tables
-change places in one statement."""
+"""The database half of a swap: databases of PostgreSQL that change names in one transaction, or schemas of MySQL whose
+tables change places in one statement."""
 from __future__ import annotations
 
 from ..core.errors import RefusedError

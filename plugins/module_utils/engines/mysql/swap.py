@@ -3,13 +3,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Schemas replaced by others, and removed.
 
-MySQL cannot rename a schema. Its tables can move to another one, though, and one RENAME TABLE moves any number of them in
-one step, all or none, also when the server is killed in it (atomic DDL, since 8.0). So the live schema's tables move to the
-undo point's schema and the restored ones take their place in a single statement; Kestra's JDBC URL and the grants on its
-schema stay as they are. What is no table cannot move and is made anew: functions before that statement where their place is
-free, views and events after it, triggers around it (a table with triggers does not leave its schema). Kestra has two functions,
-which only its migrations call, and none of the others. A run that died is completed by the next one: a schema with nothing in it
-counts as gone.
+MySQL cannot rename a schema. Its tables can move to another one, though, and one RENAME TABLE moves any number of them
+in one step, all or none, also when the server is killed in it (atomic DDL, since 8.0). So the live schema's tables move
+to the undo point's schema and the restored ones take their place in a single statement; Kestra's JDBC URL and the grants
+on its schema stay as they are. What is no table cannot move and is made anew: functions before that statement where
+their place is free, views and events after it, triggers around it (a table with triggers does not leave its schema).
+Kestra has two functions, which only its migrations call, and none of the others. A run that died is completed by the
+next one: a schema with nothing in it counts as gone.
 """
 from __future__ import annotations
 

@@ -191,7 +191,8 @@ def prepare(login, source, options, target) -> None:
                 session.rows(create_statement(options.database, source.expected["identity"]))
             elif target.leftover:
                 wipe(session, options.database)
-            session.rows(f"CREATE TABLE IF NOT EXISTS {names.quoted(options.database, names.MARKER)} (started datetime PRIMARY KEY)")
+            marker = names.quoted(options.database, names.MARKER)
+            session.rows(f"CREATE TABLE IF NOT EXISTS {marker} (started datetime PRIMARY KEY)")
         except connect.driver().Error as exc:
             raise connect.query_error(exc, f"preparing the database {options.database}") from None
 
