@@ -22,9 +22,7 @@ def test_in_a_private_server(server, small, take, base, compression):
     assert tester.audit(dumped, component) == component["counts"]
     done = tester.restore(dumped, component, Steps())
     assert (done["differences"], done["private"], done["rows"]) == ([], True, sum(component["counts"].values()))
-    assert done["warnings"] == [
-        "Functions, triggers, events and views are given to the connecting account; they belonged " "to `kestra`@`%`."
-    ]
+    assert len(done["warnings"]) == 1 and "belonged to `kestra`@`%`." in done["warnings"][0]
     assert [name for name in os.listdir(base) if name.startswith(scratch.PREFIX)] == []
 
 
