@@ -5,6 +5,9 @@
 
 mysqldump's output is read while it is written: its rows are counted and its objects noted on the way to the file, and
 both must be what the counting session saw. It is written into DEST.part and appears as DEST by one rename.
+
+One stream: mydumper as Debian has it (0.10, tried against 9.7) takes FLUSH TABLES WITH READ LOCK, goes on after a table
+it could not dump, and misquotes names. A restore takes far longer than a dump, and is parallel here (load.py).
 """
 from __future__ import annotations
 
