@@ -88,6 +88,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.core import wiring
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import ConnectError
+from ansible_collections.kestra_community.dr.plugins.module_utils.engines import facts, heartbeats
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import activity, options
 
 NOBODY = {"exists": False, "quiet": True, "kestra_sessions": [], "other_sessions": [], "heartbeats": []}
@@ -103,17 +104,17 @@ def look(place, params):
         if exc.reason != "database_missing":
             raise
         return dict(NOBODY, summary="The database does not exist.")
-    return dict(found, exists=True, summary=activity.summary(found))
+    return dict(found, exists=True, summary=heartbeats.summary(found))
 
 
 def main():
     spec = dict(options.argument_spec(), kestra_user={"type": "str"},
                 heartbeat_seconds={"type": "float", "default": 30.0})
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True, mutually_exclusive=options.MUTUALLY_EXCLUSIVE)
-    redactor = options.FactRedactor()
+    redactor = facts.FactRedactor()
 
     def body(module):
-        return options.trust(module, dict(look(options.of_module(module, redactor), module.params), changed=False))
+        return facts.trust(module, dict(look(options.of_module(module, redactor), module.params), changed=False))
 
     wiring.run(module, body, redactor)
 

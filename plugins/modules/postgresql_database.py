@@ -58,6 +58,7 @@ database:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.core import wiring
+from ansible_collections.kestra_community.dr.plugins.module_utils.engines import facts
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import options, swap
 
 
@@ -65,13 +66,13 @@ def main():
     spec = dict(options.argument_spec(), name={"type": "str", "required": True},
                 state={"type": "str", "choices": ["absent"], "default": "absent"})
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True, mutually_exclusive=options.MUTUALLY_EXCLUSIVE)
-    redactor = options.FactRedactor()
+    redactor = facts.FactRedactor()
 
     def body(module):
         name = module.params["name"]
         result = swap.drop(options.of_module(module, redactor).login, name, only_look=module.check_mode)
         before = f"database {name}\n" if result["changed"] else ""
-        return options.trust(module, dict(result, diff={"before": before, "after": ""}))
+        return facts.trust(module, dict(result, diff={"before": before, "after": ""}))
 
     wiring.run(module, body, redactor)
 

@@ -185,6 +185,7 @@ warnings:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.core import jobs, wiring
+from ansible_collections.kestra_community.dr.plugins.module_utils.engines import facts
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import dump, options
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql.engine import PostgreSQL
 
@@ -207,7 +208,7 @@ def main():
         only_schema={"type": "bool", "default": False}, lock_timeout={"type": "float", "default": 10.0},
         free_ratio={"type": "float", "default": 1.0}, bin_dir={"type": "path"})
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True, mutually_exclusive=options.MUTUALLY_EXCLUSIVE)
-    redactor = options.FactRedactor()
+    redactor = facts.FactRedactor()
 
     def body(module):
         place = options.of_module(module, redactor)
@@ -216,14 +217,14 @@ def main():
         engine = PostgreSQL(place.login, place.require_database(), place.schema, redactor)
         if module.check_mode:
             plan = engine.preflight(dest, chosen)
-            return {"changed": True, "dest": dest, "plan": options.trust(module, plan),
+            return {"changed": True, "dest": dest, "plan": facts.trust(module, plan),
                     "tools": {"pg_dump": plan["client"]}}
 
         def work(progress):
             component = engine.dump(dest, chosen, progress)
             plan = component.pop("plan")
-            return {"dest": dest, "component": options.trust(module, component), "tools": component["tools"],
-                    "seconds": component["seconds"], "plan": options.trust(module, plan),
+            return {"dest": dest, "component": facts.trust(module, component), "tools": component["tools"],
+                    "seconds": component["seconds"], "plan": facts.trust(module, plan),
                     "warnings": dump.describe_timezone(component)}
 
         question = dict(place.fingerprint(), dest=dest, options=vars(chosen))
@@ -232,7 +233,7 @@ def main():
         for warning in result.pop("warnings"):
             module.warn(warning)
         for name in ("component", "plan"):
-            result[name] = options.trust(module, result[name])
+            result[name] = facts.trust(module, result[name])
         return dict(result, changed=not result["reattached"])
 
     wiring.run(module, body, redactor)

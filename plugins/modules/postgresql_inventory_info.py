@@ -163,6 +163,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.core import wiring
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import ConnectError
+from ansible_collections.kestra_community.dr.plugins.module_utils.engines import facts
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import inventory, options
 
 
@@ -187,10 +188,10 @@ def main():
     flag = {"type": "bool", "default": False}
     spec = dict(options.argument_spec(), counts=flag, objects=flag, timezones=flag, content=flag)
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True, mutually_exclusive=options.MUTUALLY_EXCLUSIVE)
-    redactor = options.FactRedactor()
+    redactor = facts.FactRedactor()
 
     def body(module):
-        return options.trust(module, dict(describe(options.of_module(module, redactor), module.params), changed=False))
+        return facts.trust(module, dict(describe(options.of_module(module, redactor), module.params), changed=False))
 
     wiring.run(module, body, redactor)
 

@@ -197,22 +197,10 @@ reattached:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.kestra_community.dr.plugins.module_utils.core import jobs, manifest, wiring
-from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import IntegrityError
+from ansible_collections.kestra_community.dr.plugins.module_utils.core import jobs, wiring
+from ansible_collections.kestra_community.dr.plugins.module_utils.engines import components, facts
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import options, source, target
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql.engine import PostgreSQL
-
-
-def expected_component(params):
-    """The manifest's component, or None for a foreign dump. Raises IntegrityError for an invalid one."""
-    component = params["component"]
-    if params["manifest"]:
-        component = manifest.load(params["manifest"])["components"].get("database")
-        if component is None:
-            raise IntegrityError(f"The recovery point of {params['manifest']} holds no database.", reason="no_database")
-    if component is not None:
-        manifest.validate_component("database", component, sealed=False)
-    return component
 
 
 def restore_options(params):
@@ -243,12 +231,12 @@ def main():
         bin_dir={"type": "path"})
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True,
                            mutually_exclusive=options.MUTUALLY_EXCLUSIVE + [("component", "manifest")])
-    redactor = options.FactRedactor()
+    redactor = facts.FactRedactor()
 
     def body(module):
         place = options.of_module(module, redactor)
         redactor.add(module.params["owner_password"])
-        component = expected_component(module.params)
+        component = components.expected(module.params)
         chosen = restore_options(module.params)
         if module.check_mode:
             result = rehearse(place, module.params, component, chosen)
@@ -256,7 +244,7 @@ def main():
             result = run(module, place, component, chosen)
         for warning in result.pop("warnings"):
             module.warn(warning)
-        return options.trust(module, result)
+        return facts.trust(module, result)
 
     def run(module, place, component, chosen):
         engine = PostgreSQL(place.login, chosen.database, place.schema, redactor)
@@ -264,8 +252,8 @@ def main():
         def work(progress):
             result = engine.restore(module.params["source"], chosen, progress, component)
             if result["differences"] and module.params["fail_on_difference"]:
-                raise different(result)
-            return options.trust(module, result)
+                raise components.different(result)
+            return facts.trust(module, result)
 
         question = dict(place.fingerprint(), source=module.params["source"], component=component,
                         options={name: value for name, value in vars(chosen).items() if name != "owner_password"})
@@ -274,17 +262,6 @@ def main():
         return dict(result, changed=not result["reattached"])
 
     wiring.run(module, body, redactor)
-
-
-def different(result):
-    """The error for a restored database that is not what was dumped."""
-    first = result["differences"][0]
-    more = f" (and {len(result['differences']) - 1} more)" if len(result["differences"]) > 1 else ""
-    return IntegrityError(
-        f"The restored database differs from what was dumped: {first['kind']} {first['name']}, "
-        f"expected {first['expected']}, found {first['found']}{more}.", reason="restore_differs",
-        hint=f"The database {result['database']} is kept for a look and replaced by the next attempt. Do not use it.",
-        detail={"differences": result["differences"][:50], "database": result["database"]})
 
 
 if __name__ == "__main__":

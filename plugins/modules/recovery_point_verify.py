@@ -51,33 +51,35 @@ options:
     type: path
   scratch_dir:
     description:
-      - Directory in which a private scratch server may live. Other users must be able to enter it, because PostgreSQL
-        does not run as root. Default is the system's temporary directory.
+      - Directory in which a private scratch server may live. Other users must be able to enter it, because
+        database servers do not run as root. Default is the system's temporary directory.
     type: path
   scratch_user:
     description:
-      - Account a private scratch server runs as when the module runs as root. Default is C(postgres), else C(nobody).
+      - Account a private scratch server runs as when the module runs as root. Default is C(postgres) or C(mysql), else
+        C(nobody).
     type: str
   bin_dir:
-    description: Directory of PostgreSQL's programs. Default is the installed ones that fit best.
+    description: Directory of the programs of PostgreSQL or MySQL. Default is the installed ones that fit best.
     type: path
   jobs:
     description: Parallel connections of the restore. Default is one for each core.
     type: int
   login_host:
     description:
-      - Name or address of a scratch PostgreSQL server. A database is created there and dropped at the end.
+      - Name or address of a scratch server, PostgreSQL or MySQL as the recovery point has it. A database is created there
+        and dropped at the end.
       - Without it and O(login_unix_socket), a private server is started from programs on this host.
       - The server the recovery point was taken from is refused.
     type: str
   login_unix_socket:
-    description: Directory of the scratch server's Unix socket, to be used in place of O(login_host).
+    description: The scratch server's Unix socket (of PostgreSQL its directory), to be used in place of O(login_host).
     type: path
   login_port:
-    description: Port of the scratch server. Default is V(5432).
+    description: Port of the scratch server. Default is V(5432), of MySQL V(3306).
     type: int
   login_user:
-    description: Role on the scratch server that may create databases. Default is V(postgres).
+    description: Account on the scratch server that may create databases. Default is V(postgres), of MySQL V(root).
     type: str
   login_password:
     description: Its password.
@@ -86,11 +88,11 @@ options:
     description: File with the password on the host the module runs on.
     type: path
   login_db:
-    description: The database to connect to for creating another one.
+    description: The database to connect to for creating another one, on PostgreSQL.
     type: str
     default: postgres
   ssl_mode:
-    description: Whether and how TLS is used, as libpq's C(sslmode).
+    description: Whether and how TLS is used, as libpq's C(sslmode); of MySQL's modes the ones that mean the same.
     type: str
     choices: [disable, allow, prefer, require, verify-ca, verify-full]
   ssl_root_cert:
@@ -168,9 +170,18 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kestra_community.dr.plugins.module_utils.core import jobs, wiring
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import IntegrityError
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.secrets import Redactor
+from ansible_collections.kestra_community.dr.plugins.module_utils.engines.mysql import options as mysql
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import options as postgresql
-from ansible_collections.kestra_community.dr.plugins.module_utils.vault import catalog, checks, in_use, options, ship, verify
+from ansible_collections.kestra_community.dr.plugins.module_utils.vault import (
+    catalog,
+    checks,
+    in_use,
+    options,
+    ship,
+    verify,
+)
 from ansible_collections.kestra_community.dr.plugins.module_utils.vault.restic import Restic
+from ansible_collections.kestra_community.dr.plugins.module_utils.vault.verify_mysql import Mysql
 from ansible_collections.kestra_community.dr.plugins.module_utils.vault.verify_postgresql import Postgresql
 
 # Of the option group postgresql: how to reach a server. What Kestra's own database is does not matter here.
@@ -178,13 +189,26 @@ LOGIN = ("login_host", "login_port", "login_unix_socket", "login_user", "login_p
          "login_db", "ssl_mode", "ssl_root_cert", "ssl_cert", "ssl_key", "connect_timeout")
 
 
-def engine(params, redactor):
-    login = None
-    if params["login_host"] or params["login_unix_socket"]:
-        login = postgresql.resolve(dict(params, database=None, schema=None)).login
-        redactor.add(login.password)
-    return Postgresql(login=login, base=params["scratch_dir"], user=params["scratch_user"], bin_dir=params["bin_dir"],
-                      jobs=params["jobs"], redactor=redactor)
+def scratch_login(params, redactor, kind):
+    """The scratch server the options name, or None."""
+    if not (params["login_host"] or params["login_unix_socket"]):
+        return None
+    if kind == "mysql":
+        found = mysql.resolve(dict(mysql.of_shared(params), database=None))
+    else:
+        found = postgresql.resolve(dict(params, database=None, schema=None))
+    redactor.add(found.login.password)
+    return found.login
+
+
+def engine(params, redactor, kind):
+    """What knows the dumps of an engine. kind: of the component database."""
+    login = scratch_login(params, redactor, kind)
+    own = {"base": params["scratch_dir"], "user": params["scratch_user"], "bin_dir": params["bin_dir"],
+           "jobs": params["jobs"]}
+    if kind == "mysql":
+        return Mysql(login=login, **own)
+    return Postgresql(login=login, redactor=redactor, **own)
 
 
 def look_only(vault, point, restic):
@@ -231,7 +255,8 @@ def main():
         restic = Restic(options.from_options(params), redactor)
         if module.check_mode:
             return dict(look_only(vault, point, restic), id=point, instance_id=vault.manifest(point)["instance"]["id"])
-        tester = engine(params, redactor)
+        database = vault.manifest(point)["components"].get("database") or {}
+        tester = engine(params, redactor, database.get("engine"))
 
         def work(progress):
             with in_use.reading(vault, point):

@@ -47,6 +47,14 @@ options:
     description: Id of the undo point, made by the run that swaps, for example V(20261123T001500Z-a1b2c3).
     type: str
     required: true
+  engine:
+    description:
+      - The engine of the databases. Default is the one in O(config), else V(postgresql).
+      - With V(mysql), the options of the login mean what they mean to M(kestra_community.dr.mysql_dump), O(ssl_mode) takes
+        libpq's words, O(ssl_root_cert) is the certificate authority, and the tables of the databases change places in one
+        statement.
+    type: str
+    choices: [postgresql, mysql]
   database_pair:
     description:
       - The databases to swap. Only needed at the first call with this O(id); later calls go by the journal.
@@ -176,9 +184,13 @@ removed:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kestra_community.dr.plugins.module_utils.core import wiring
+from ansible_collections.kestra_community.dr.plugins.module_utils.engines import facts
+from ansible_collections.kestra_community.dr.plugins.module_utils.engines.mysql import options as mysql
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import options
+from ansible_collections.kestra_community.dr.plugins.module_utils.kestra import options as kestra_options
+from ansible_collections.kestra_community.dr.plugins.module_utils.kestra.coverage import ENGINES
 from ansible_collections.kestra_community.dr.plugins.module_utils.swap import undo_point
-from ansible_collections.kestra_community.dr.plugins.module_utils.swap.databases import PostgresqlStore, undo_name
+from ansible_collections.kestra_community.dr.plugins.module_utils.swap.databases import MysqlStore, PostgresqlStore, undo_name
 from ansible_collections.kestra_community.dr.plugins.module_utils.swap.directories import DirectoryStore, resolved
 from ansible_collections.kestra_community.dr.plugins.module_utils.swap.journal import DIRECTORY
 from ansible_collections.kestra_community.dr.plugins.module_utils.swap.position import Names
@@ -199,27 +211,46 @@ def asked_names(params, place):
     return asked
 
 
+def engine_of(params):
+    """The engine that is asked for, or that Kestra's configuration names, or PostgreSQL."""
+    if params["engine"]:
+        return params["engine"]
+    if kestra_options.given(params["config"]):
+        return ENGINES.get(kestra_options.configuration_from_params(params["config"]).repository_type())
+    return "postgresql"
+
+
+def database_store(module, redactor):
+    """(the store of the engine's databases, the Place they are at)."""
+    if engine_of(module.params) == "mysql":
+        place = mysql.of_module(module, redactor, mysql.of_shared(module.params))
+        return MysqlStore(place.login), place
+    place = options.of_module(module, redactor)
+    return PostgresqlStore(place.login), place
+
+
 def body(module, redactor):
     params = module.params
-    place = options.of_module(module, redactor)
+    store, place = database_store(module, redactor)
     directory = Catalog(params["vault"], params["instance"]).below(DIRECTORY)
-    facts = {"instance": params["instance"], "run_id": params["run_id"], "recovery_point": params["recovery_point"]}
+    known = {"instance": params["instance"], "run_id": params["run_id"], "recovery_point": params["recovery_point"]}
     result = undo_point.ensure(
         params["state"], directory, checked(params["id"]), asked_names(params, place),
-        {"database": PostgresqlStore(place.login), "storage": DirectoryStore()},
-        dict(facts, server=place.login.place), confirm=params["confirm"], check_mode=module.check_mode)
+        {"database": store, "storage": DirectoryStore()},
+        dict(known, server=place.login.place), confirm=params["confirm"], check_mode=module.check_mode)
     if not module._diff:
         result.pop("diff")
-    return options.trust(module, result)
+    return facts.trust(module, result)
 
 
 def main():
-    redactor = options.FactRedactor()
+    redactor = facts.FactRedactor()
     module = AnsibleModule(
         argument_spec=dict(
             options.argument_spec(), **argument_spec(),
             state={"type": "str", "choices": ["possible", "swapped", "reverted", "absent"], "required": True},
             id={"type": "str", "required": True},
+            engine={"type": "str", "choices": ["postgresql", "mysql"]},
             database_pair={"type": "dict", "options": {
                 "live": {"type": "str"}, "replacement": {"type": "str", "required": True}, "undo": {"type": "str"}}},
             storage_pair={"type": "dict", "options": {

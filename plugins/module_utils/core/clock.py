@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import time
 from datetime import datetime, timezone
 
 from .errors import ConfigError
@@ -73,3 +74,17 @@ def descendants(pid: int) -> list:
         found.extend(below)
         queue.extend(below)
     return found
+
+
+class Laps:
+    """How long each phase of a step took."""
+
+    def __init__(self):
+        self.laps: dict = {}
+        self._last = time.monotonic()
+
+    def lap(self, name) -> None:
+        """Ends a phase."""
+        now = time.monotonic()
+        self.laps[name] = round(now - self._last, 3)
+        self._last = now

@@ -81,3 +81,19 @@ def secret_file(directory, content):
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
+
+
+@contextlib.contextmanager
+def memory_file(content):
+    """The path of a 0600 file in memory; it ends with this process, also after a kill."""
+    if not hasattr(os, "memfd_create"):
+        with secret_file(None, content) as path:
+            yield path
+        return
+    fd = os.memfd_create("kestra-dr", os.MFD_CLOEXEC)
+    try:
+        os.fchmod(fd, 0o600)  # programs ignore a password file others may read
+        os.write(fd, content.encode("utf-8", "surrogateescape"))
+        yield f"/proc/{os.getpid()}/fd/{fd}"
+    finally:
+        os.close(fd)

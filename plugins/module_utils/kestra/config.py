@@ -247,7 +247,7 @@ class Configuration:
         self.require_supported(("repository",), covered=("postgres", "mysql"))
         name, target = self._target()
         user, password = self._credentials(name, target)
-        extra = jdbc.libpq_options(target) if target.driver == "postgresql" else {}
+        extra = jdbc.libpq_options(target) if target.driver == "postgresql" else jdbc.connector_options(target)
         for warning in target.warnings:
             self._warn(warning)
         return {

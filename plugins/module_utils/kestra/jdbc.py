@@ -204,3 +204,23 @@ def libpq_options(target) -> dict:
     if attrs and (len(target.hosts) > 1 or attrs != "any"):
         out["target_session_attrs"] = attrs
     return out
+
+
+_CONNECTOR_MODES = ("disabled", "preferred", "required", "verify_ca", "verify_identity")
+
+
+def connector_options(target) -> dict:
+    """What Connector/J's parameters mean to MySQL's own clients: ssl_mode. Only what the URL says.
+
+    Its trust stores are Java's, which other clients do not read: ssl_ca has to be given where it matters.
+    """
+    params = target.params
+    if params.get("sslmode", "").lower() in _CONNECTOR_MODES:
+        return {"ssl_mode": params["sslmode"].lower()}
+    if params.get("usessl", "").lower() == "false":
+        return {"ssl_mode": "disabled"}
+    if params.get("verifyservercertificate", "").lower() == "true":
+        return {"ssl_mode": "verify_ca"}
+    if params.get("requiressl", "").lower() == "true" or params.get("usessl", "").lower() == "true":
+        return {"ssl_mode": "required"}
+    return {}

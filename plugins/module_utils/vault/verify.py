@@ -28,7 +28,7 @@ from .points import tag_value, tags
 
 DEPTHS_HERE = DEPTHS[:DEPTHS.index("counts") + 1]
 _EXAMPLES = 20
-_KNOWN = {"database": "postgresql", "storage": "local", "config": "bundle"}
+_KNOWN = {"database": ("postgresql", "mysql"), "storage": ("local",), "config": ("bundle",)}
 
 
 def verify(catalog: Catalog, point, depth, restic, progress, *, engine=None, work_dir=None) -> dict:
@@ -36,7 +36,7 @@ def verify(catalog: Catalog, point, depth, restic, progress, *, engine=None, wor
 
     progress: core.jobs.Progress; phases: repository, one for each component, structure, counts, recorded.
     engine: what knows dumps of the database (an object with audit(path, component) and restore(path, component,
-    progress), see verify_postgresql), needed beyond digest. work_dir: where a dump is put for that (default: in the
+    progress), see verify_postgresql and verify_mysql), needed beyond digest. work_dir: where a dump is put for that (default: in the
     vault). Returns what was recorded, plus "file". Raises what says nothing about the point (see checks.Checks.run).
     """
     started = time.monotonic()
@@ -90,7 +90,7 @@ class _Look:
 
 def _require_known(manifest) -> None:
     for name, component in manifest["components"].items():
-        if component["held"] != "vault" or _KNOWN.get(name) != component["engine"]:
+        if component["held"] != "vault" or component["engine"] not in _KNOWN.get(name, ()):
             raise RefusedError(
                 f"The component {name} ({component['engine']}, held: {component['held']}) cannot be verified "
                 "by this version of the collection.",

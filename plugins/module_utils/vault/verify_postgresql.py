@@ -81,12 +81,12 @@ class Postgresql:
         yield self.login
 
 
-def require_other(source, found) -> None:
+def require_other(source, found, server="PostgreSQL") -> None:
     """Raises RefusedError when the scratch server is the one the recovery point was taken from. Pure."""
     if source is not None and source == found:
         raise RefusedError(
             "The scratch server named is the very server the recovery point was taken from.",
             reason="scratch_is_source",
-            hint="Name another one, or none: then a private one is started from local PostgreSQL programs.",
-            detail={"system_identifier": source},
+            hint=f"Name another one, or none: then a private one is started from local {server} programs.",
+            detail={"server": source},
         )

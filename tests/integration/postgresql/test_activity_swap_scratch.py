@@ -16,6 +16,7 @@ import pytest
 from postgresql_harness import COLLECTIONS
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import RefusedError, StateError, ToolError
+from ansible_collections.kestra_community.dr.plugins.module_utils.engines import heartbeats
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import (
     activity,
     connect,
@@ -38,7 +39,7 @@ def test_quiet_is_what_the_data_say(server):
     with connect.connect(kestra, name, application="PostgreSQL JDBC Driver") as connection:
         found = look(server, name)
         assert not found["quiet"] and found["kestra_sessions"][0]["application"] == "PostgreSQL JDBC Driver"
-        assert "PostgreSQL JDBC Driver" in activity.summary(found)
+        assert "PostgreSQL JDBC Driver" in heartbeats.summary(found)
         kestra_rows.heartbeat(connection, "a", "RUNNING", age=1)
         kestra_rows.heartbeat(connection, "b", "RUNNING", age=3600)
         kestra_rows.heartbeat(connection, "c", "TERMINATED_GRACEFULLY", age=1)

@@ -4,10 +4,8 @@
 """Is Kestra at work on this database? Sessions of its user, and heartbeats its servers leave in service_instance."""
 from __future__ import annotations
 
+from ..heartbeats import ENDED, judge
 from . import connect, names
-
-# Kestra's states of a service that will not write any more (io.kestra.core.server.Service, 0.21 to 2.x).
-ENDED = ("TERMINATED_GRACEFULLY", "TERMINATED_FORCED", "NOT_RUNNING", "INACTIVE", "EMPTY")
 
 _SESSIONS = """
 SELECT a.pid, a.usename::text, a.application_name, a.client_addr::text, a.state, a.backend_start,
@@ -36,27 +34,6 @@ def sessions(connection, database) -> list:
              "since": None if row[5] is None else row[5].isoformat(), "ours": bool(row[6])} for row in rows]
 
 
-def describe(found) -> str:
-    """Sessions in one line, for messages."""
-    listed = [f"{item['user']} (pid {item['pid']}, {item['application'] or 'no name'}"
-              f"{', from ' + item['client'] if item['client'] else ''})" for item in found[:5]]
-    return "; ".join(listed) + (f"; and {len(found) - 5} more" if len(found) > 5 else "")
-
-
-def summary(found) -> str:
-    """judge()'s answer in one line."""
-    parts = []
-    if found["kestra_sessions"]:
-        parts.append("sessions of Kestra: " + describe(found["kestra_sessions"]))
-    if found["heartbeats"]:
-        parts.append("fresh heartbeats: " + "; ".join(
-            f"{item['type']} on {item['host'] or 'unknown host'} ({item['state']}, {item['age_seconds']:.0f} s ago)"
-            for item in found["heartbeats"][:5]))
-    if found["other_sessions"]:
-        parts.append("other sessions: " + describe(found["other_sessions"]))
-    return ". ".join(parts) + "." if parts else "Nobody is at work on the database."
-
-
 def heartbeats(connection, schema, within) -> list:
     """Kestra servers heard of during the last seconds by the database's clock: [{id, type, state, host, age_seconds}].
 
@@ -69,18 +46,6 @@ def heartbeats(connection, schema, within) -> list:
     rows = connection.execute(_HEARTBEATS.format(table=names.quoted(schema, "service_instance")), (list(ENDED), within))
     return [{"id": row[0], "type": row[1], "state": row[2], "host": row[3], "age_seconds": round(float(row[4]), 3)}
             for row in rows]
-
-
-def judge(found, beats, kestra_user) -> dict:
-    """What sessions and heartbeats mean. Pure.
-
-    quiet: no session of Kestra's user that is not ours, and no fresh heartbeat. Sessions of other users (monitoring,
-    a person with psql) do not disturb a dump; they do keep a database from being renamed, so they are listed.
-    """
-    foreign = [item for item in found if not item["ours"]]
-    kestra = [item for item in foreign if item["user"] == kestra_user]
-    return {"quiet": not kestra and not beats, "kestra_sessions": kestra,
-            "other_sessions": [item for item in foreign if item not in kestra], "heartbeats": beats}
 
 
 def read(login, database, *, kestra_user, schema="public", within=30.0) -> dict:

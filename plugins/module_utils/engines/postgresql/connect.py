@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass, field
 
 from ...core.errors import ConfigError, ConnectError, ToolError
-from ...core.secrets import secret_file
+from ...core.secrets import memory_file
 
 # How our own sessions are told from everybody else's.
 APPLICATION = "kestra_dr"
@@ -153,22 +153,6 @@ def pass_line(password) -> str:
 
 
 @contextlib.contextmanager
-def _memory_file(content):
-    """The path of a 0600 file in memory; it ends with this process, also after a kill."""
-    if not hasattr(os, "memfd_create"):
-        with secret_file(None, content) as path:
-            yield path
-        return
-    fd = os.memfd_create("kestra-dr", os.MFD_CLOEXEC)
-    try:
-        os.fchmod(fd, 0o600)  # libpq ignores a password file others may read
-        os.write(fd, content.encode("utf-8", "surrogateescape"))
-        yield f"/proc/{os.getpid()}/fd/{fd}"
-    finally:
-        os.close(fd)
-
-
-@contextlib.contextmanager
 def client_environment(login, database, *, timezone=None, settings=None):
     """The environment for pg_dump, pg_restore and psql to reach database; None marks variables to remove.
 
@@ -183,7 +167,7 @@ def client_environment(login, database, *, timezone=None, settings=None):
         env["PGPASSFILE"] = os.environ.get("PGPASSFILE")
         yield env
         return
-    with _memory_file(pass_line(login.password)) as path:
+    with memory_file(pass_line(login.password)) as path:
         env["PGPASSFILE"] = path
         yield env
 

@@ -8,8 +8,8 @@ import contextlib
 import subprocess
 import tempfile
 
+from ...core.child import Child
 from ...core.errors import IntegrityError
-from .child import Child
 from .rows import copy_blocks
 
 

@@ -18,12 +18,12 @@ import time
 from dataclasses import dataclass, field
 
 from ...core import clock, files
-from ...core.errors import IntegrityError, LockedError, RefusedError, StateError, ToolError
+from ...core.child import Child, first_error
+from ...core.errors import IntegrityError, RefusedError, StateError, ToolError
+from .. import unfinished
 from . import archive, audit, connect, inventory, pin, rows, versions
-from .child import Child, first_error
 
 FORMATS = ("directory", "custom", "tar", "plain")
-_OWNER = "owner.json"
 # An uncompressed dump by the size of the tables it is of, without their indexes: Kestra's generated columns are left
 # out, compressed values are not compressed in it. Seen: logs 0.36 to 0.63, queues 0.95.
 _SHARE = 0.6
@@ -138,18 +138,7 @@ def require_space(plan, dest, ratio) -> None:
 
 def sweep(dest) -> bool:
     """Removes what a dead run left in DEST.part, and ends its pg_dump. Raises LockedError while the run lives."""
-    part = files.part_name(dest)
-    if not os.path.isdir(part):
-        return False
-    owner = {}
-    with contextlib.suppress(StateError, IntegrityError):
-        owner = files.read_json(os.path.join(part, _OWNER))
-    if clock.process_alive(owner.get("pid"), owner.get("pid_start"), owner.get("boot_id")):
-        raise LockedError(f"Another run (pid {owner['pid']}) is writing to {dest}.", reason="dump_running",
-                          hint="Wait for it, or abort it.", detail={"pid": owner["pid"]})
-    _end_orphans(os.path.join(os.path.abspath(part), _DUMP))
-    shutil.rmtree(part)
-    return True
+    return unfinished.sweep(dest, lambda part: _end_orphans(os.path.join(os.path.abspath(part), _DUMP)))
 
 
 def _end_orphans(target) -> None:
@@ -185,10 +174,10 @@ def dump(login, database, dest, options, progress, redactor=None) -> dict:
     plan = preflight(login, database, dest, options)
     require_space(plan, dest, options.free_ratio)
     part = files.part_name(dest)
-    _claim(part)
+    unfinished.claim(part)
     try:
         component = _dump(login, plan, options, part, progress, redactor)
-        os.unlink(os.path.join(part, _OWNER))
+        os.unlink(os.path.join(part, unfinished.OWNER))
         os.rename(os.path.join(part, _DUMP), dest)
         os.rmdir(part)
         files.fsync_dir(os.path.dirname(dest))
@@ -198,13 +187,6 @@ def dump(login, database, dest, options, progress, redactor=None) -> dict:
     component["seconds"] = round(time.monotonic() - started, 3)
     progress.phase("finished", bytes=component["bytes"])
     return dict(component, plan=plan.facts())
-
-
-def _claim(part) -> None:
-    os.mkdir(part, 0o700)
-    pid = os.getpid()
-    files.write_json(os.path.join(part, _OWNER), {"pid": pid, "pid_start": clock.process_start(pid),
-                                                  "boot_id": clock.boot_id(), "started": clock.utc_now()})
 
 
 def _dump(login, plan, options, part, progress, redactor) -> dict:

@@ -8,6 +8,7 @@ import os
 from dataclasses import dataclass
 
 from ...core.errors import RefusedError
+from .. import own_names
 from . import connect, definitions, names, timezones, versions
 from .definitions import _own
 
@@ -212,7 +213,7 @@ def databases(connection) -> list:
                          OR pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE')
                     THEN pg_catalog.pg_database_size(d.oid) END
           FROM pg_catalog.pg_database d WHERE NOT d.datistemplate ORDER BY 1""")
-    return [{"name": row[0], "oid": row[1], "owner": row[2], "ours": names.is_ours(row[0]), "bytes": row[3]}
+    return [{"name": row[0], "oid": row[1], "owner": row[2], "ours": own_names.is_ours(row[0]), "bytes": row[3]}
             for row in rows]
 
 

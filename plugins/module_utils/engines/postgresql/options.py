@@ -4,12 +4,11 @@
 """The option group postgresql. Must be kept in sync with plugins/doc_fragments/postgresql.py."""
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 from ...core.errors import ConfigError
-from ...core.secrets import Redactor
 from ...kestra import options as kestra_options
+from ..facts import read_password
 from . import connect
 
 
@@ -67,7 +66,7 @@ def resolve(params, credentials=None) -> Place:
     user = params["login_user"] or known.get("user") or "postgres"
     password = params["login_password"]
     if params["login_password_file"]:
-        password = _read_password(params["login_password_file"])
+        password = read_password(params["login_password_file"])
     if password is None and user == known.get("user"):
         password = known.get("password")
     given = params["login_unix_socket"] or params["login_host"]
@@ -81,21 +80,6 @@ def resolve(params, credentials=None) -> Place:
         **{name: params[name] or known.get(name) for name in ("ssl_mode", "ssl_root_cert", "ssl_cert", "ssl_key")})
     return Place(login, params["database"] or known.get("name"), params["schema"] or known.get("schema") or "public",
                  known.get("user") or params["login_user"])
-
-
-def _read_password(path) -> str:
-    try:
-        with open(path, encoding="utf-8") as handle:
-            text = handle.read()
-    except UnicodeDecodeError:
-        raise ConfigError(f"The password file {path} is not UTF-8 text.", reason="password_file") from None
-    except OSError as exc:
-        raise ConfigError(f"The password file {path} cannot be read: {exc.strerror}.", reason="password_file",
-                          hint="It is read on the host the module runs on.") from None
-    password = text[:-1] if text.endswith("\n") else text
-    if not password:
-        raise ConfigError(f"The password file {path} is empty.", reason="password_file")
-    return password
 
 
 def of_module(module, redactor) -> Place:
@@ -113,29 +97,3 @@ def of_module(module, redactor) -> Place:
     if place.login.password and len(place.login.password) >= 4:
         module.no_log_values.add(place.login.password)
     return place
-
-
-class Facts(dict):
-    """Facts that hold no secret by the way they are made: names, numbers, digests, times."""
-
-
-class FactRedactor(Redactor):
-    """Masks secrets everywhere but in Facts: a password like "kestra" or "beef" would else damage names and digests."""
-
-    def scrub(self, value):
-        """See Redactor."""
-        return dict(value) if isinstance(value, Facts) else super().scrub(value)
-
-
-def trust(module, facts) -> Facts:
-    """Marks facts as free of secrets, for our redactor and for AnsibleModule's own masking.
-
-    AnsibleModule replaces every occurrence of a secret in a result, so one that is part of a fact cannot be masked.
-    """
-    shown = json.dumps(facts, ensure_ascii=False)
-    ambiguous = {value for value in module.no_log_values if value in shown}
-    if ambiguous:
-        module.no_log_values.difference_update(ambiguous)
-        module.warn("A password is so short or so common that it also occurs in names or digests of this result, and "
-                    "cannot be masked there. Choose a stronger one.")
-    return Facts(facts)

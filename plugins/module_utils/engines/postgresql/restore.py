@@ -8,8 +8,7 @@ without a manifest, by reading all of it.
 """
 from __future__ import annotations
 
-import time
-
+from ...core.clock import Laps
 from ...core.manifest import compare_counts
 from . import audit, definitions, inventory, source, target
 from .work import Run
@@ -26,7 +25,7 @@ def restore(login, source_path, options, progress, *, expected=None, redactor=No
     verifying, finished. verdict: "verified" (depth counts), "differs", or "unverified" (nothing to compare with, or
     verify false). Raises DrError; what is half-made is then dropped or marked, and swept by the next attempt.
     """
-    watch = _Clock()
+    watch = Laps()
     progress.phase("checking")
     dump = source.inspect(source_path, expected, bin_dir=options.bin_dir, progress=progress)
     watch.lap("checking")
@@ -87,14 +86,3 @@ def judge(expected, found, *, same_major=True) -> dict:
     verdict = "differs" if differences else "verified" if complete else "unverified"
     return {"verdict": verdict, "depth": "counts" if complete else "structure", "counts": found["counts"],
             "differences": differences}
-
-
-class _Clock:
-    def __init__(self):
-        self.laps: dict = {}
-        self._last = time.monotonic()
-
-    def lap(self, name) -> None:
-        now = time.monotonic()
-        self.laps[name] = round(now - self._last, 3)
-        self._last = now

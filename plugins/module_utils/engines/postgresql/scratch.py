@@ -9,22 +9,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pwd
-import shutil
 import signal
 import subprocess
 import tempfile
 import time
 
-from ...core import clock, files, proc
-from ...core.errors import DrError, IntegrityError, StateError, ToolError
+from ...core import proc
+from ...core.errors import DrError, ToolError
+from .. import throwaway
 from . import connect, versions
 
 PREFIX = "kestra-dr-pg-"
-_OWNER = "owner.json"
 _SUPERUSER = "kestra_dr"
-# A Unix socket's path is limited to 107 bytes (sys/un.h); the name in it takes 16.
-_LONGEST = 90
 
 # Nothing here has to survive a crash, so nothing waits for the disk.
 _SETTINGS = {
@@ -32,18 +28,6 @@ _SETTINGS = {
     "wal_level": "minimal", "max_wal_senders": "0", "max_wal_size": "'4GB'", "shared_buffers": "'256MB'",
     "maintenance_work_mem": "'256MB'", "autovacuum": "off", "max_connections": "40", "logging_collector": "off",
     "unix_socket_permissions": "0700", "timezone": "'UTC'", "log_timezone": "'UTC'"}
-
-
-def unprivileged_user(preferred=None):
-    """The account to run a server as: None for our own. PostgreSQL refuses to run as root. Raises ToolError."""
-    if os.geteuid() != 0:
-        return None
-    for name in [preferred] if preferred else ["postgres", "nobody"]:
-        with contextlib.suppress(KeyError):
-            if pwd.getpwnam(name).pw_uid != 0:
-                return name
-    raise ToolError(f"There is no unprivileged user {preferred or 'postgres or nobody'} to run a scratch server as.",
-                    reason="user_missing", hint="Create one, or name one by scratch_user.")
 
 
 def pick(major, bin_dir=None) -> versions.Client:
@@ -58,28 +42,12 @@ def pick(major, bin_dir=None) -> versions.Client:
 
 def sweep(base) -> list:
     """Ends and removes scratch servers whose owner is dead. Returns their directories."""
-    swept = []
-    for name in sorted(os.listdir(base)):
-        directory = os.path.join(base, name)
-        if not name.startswith(PREFIX) or not os.path.isdir(directory) or os.stat(directory).st_uid != os.geteuid():
-            continue
-        try:
-            owner = files.read_json(os.path.join(directory, _OWNER))
-        except (StateError, IntegrityError):
-            # Its owner may be just about to write it; an old one was killed before it could.
-            if time.time() - os.stat(directory).st_mtime < 60:
-                continue
-            owner = {}
-        if clock.process_alive(owner.get("pid"), owner.get("pid_start"), owner.get("boot_id")):
-            continue
-        _end_orphan(os.path.join(directory, "data"))
-        shutil.rmtree(directory, ignore_errors=True)
-        swept.append(directory)
-    return swept
+    return throwaway.sweep(base, PREFIX, _end_orphan)
 
 
-def _end_orphan(data) -> None:
+def _end_orphan(directory) -> None:
     """Ends a postmaster that outlived its owner, known by its pid file and the directory on its command line."""
+    data = os.path.join(directory, "data")
     try:
         with open(os.path.join(data, "postmaster.pid"), encoding="ascii") as handle:
             pid = int(handle.readline())
@@ -104,38 +72,13 @@ def server(*, major=0, base=None, user=None, bin_dir=None, settings=None, timeou
     """
     base = base or tempfile.gettempdir()
     programs = pick(major, bin_dir)
-    account = unprivileged_user(user)
-    sweep(base)
-    directory = tempfile.mkdtemp(prefix=PREFIX, dir=base)
-    try:
-        pid = os.getpid()
-        files.write_json(os.path.join(directory, _OWNER), {"pid": pid, "pid_start": clock.process_start(pid),
-                                                           "boot_id": clock.boot_id(), "started": clock.utc_now()})
-        # Ours to list and sweep, the server's to enter.
-        os.chmod(directory, 0o711)
-        data, sockets = os.path.join(directory, "data"), _socket_directory(directory)
-        try:
-            for path in (data, sockets):
-                os.makedirs(path, 0o700, exist_ok=True)
-                if account:
-                    entry = pwd.getpwnam(account)
-                    os.chown(path, entry.pw_uid, entry.pw_gid)
-            proc.run([programs.program("initdb"), f"--pgdata={data}", f"--username={_SUPERUSER}", "--auth=trust",
-                      "--encoding=UTF8", "--no-locale", "--no-sync"], user=account, timeout=timeout, cwd="/")
-            login = connect.Login(user=_SUPERUSER, host=sockets)
-            with _running(programs, data, sockets, account, settings, login, timeout):
-                yield login
-        finally:
-            shutil.rmtree(sockets, ignore_errors=True)
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-
-
-def _socket_directory(directory) -> str:
-    inside = os.path.join(directory, "s")
-    if len(os.fsencode(inside)) <= _LONGEST:
-        return inside
-    return tempfile.mkdtemp(prefix=PREFIX, dir="/tmp")
+    account = throwaway.unprivileged_user(("postgres", "nobody"), user)
+    with throwaway.directories(base, PREFIX, account, _end_orphan) as (data, sockets):
+        proc.run([programs.program("initdb"), f"--pgdata={data}", f"--username={_SUPERUSER}", "--auth=trust",
+                  "--encoding=UTF8", "--no-locale", "--no-sync"], user=account, timeout=timeout, cwd="/")
+        login = connect.Login(user=_SUPERUSER, host=sockets)
+        with _running(programs, data, sockets, account, settings, login, timeout):
+            yield login
 
 
 @contextlib.contextmanager

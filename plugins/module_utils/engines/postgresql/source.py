@@ -7,8 +7,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 
-from ...core import files
-from ...core.errors import IntegrityError
+from .. import unfinished
 from . import archive, audit, plain, versions
 
 
@@ -33,7 +32,8 @@ def inspect(source, expected=None, *, bin_dir=None, progress=None) -> Source:
     Raises IntegrityError for a dump that is cut, changed or incomplete, StateError when there is none.
     """
     if expected is not None:
-        verify_files(source if os.path.isdir(source) else os.path.dirname(source), expected["files"], progress)
+        directory = source if os.path.isdir(source) else os.path.dirname(source)
+        unfinished.verify_files(directory, expected["files"], progress)
         dump_format, path = archive.detect(source)
         toc = None if dump_format == "plain" else archive.open_toc(dump_format, path)
         server = expected["identity"]["server_version"]
@@ -65,29 +65,3 @@ def from_audit(report) -> dict:
             "identity": {"system_identifier": None, "database": report["database"], "encoding": report["encoding"],
                          "server_version": report["server_version"]},
             "generated_timestamps": None, "settings": [], "grantees": []}
-
-
-def verify_files(directory, listed, progress=None) -> None:
-    """Compares every file of a dump with its size and sha256. Raises IntegrityError naming the first that differs."""
-    total, done = sum(item["size"] for item in listed), [0]
-
-    def advance(count):
-        done[0] += count
-        if progress:
-            progress.update(done[0], total, message="digests")
-
-    for item in listed:
-        path = os.path.join(directory, item["path"])
-        if not os.path.isfile(path):
-            raise IntegrityError(f"The file {item['path']} of the dump is missing.", reason="file_missing",
-                                 hint="Nothing was restored. Fetch the recovery point again, or use another one.",
-                                 detail={"file": item["path"]})
-        if os.path.getsize(path) != item["size"] or files.sha256_file(path, advance) != item["sha256"]:
-            raise IntegrityError(f"The file {item['path']} of the dump is not what was backed up.",
-                                 reason="digest_differs",
-                                 hint="Nothing was restored. Fetch the recovery point again, or use another one.",
-                                 detail={"file": item["path"], "size": os.path.getsize(path), "expected": item["size"]})
-    added = sorted(set(os.listdir(directory)) - {item["path"] for item in listed})
-    if added:
-        raise IntegrityError(f"The dump holds a file its manifest does not name: {added[0]}.", reason="file_added",
-                             hint="Nothing was restored. Fetch the recovery point again.", detail={"files": added[:20]})

@@ -7,6 +7,7 @@ from __future__ import annotations
 import time
 
 from ...core.errors import RefusedError, StateError
+from .. import heartbeats, own_names
 from . import activity, connect, names
 
 # Seconds a session that was told to end gets to do so.
@@ -37,7 +38,7 @@ def require_free(connection, databases, *, terminate_idle_of=None, terminate_our
             time.sleep(0.1)
         if found:
             raise RefusedError(
-                f"The database {database} is in use: {activity.describe(found)}.", reason="database_in_use",
+                f"The database {database} is in use: {heartbeats.describe(found)}.", reason="database_in_use",
                 hint="Stop what is connected (every Kestra server, monitoring, psql), then run again.",
                 detail={"database": database, "sessions": found})
 
@@ -84,7 +85,7 @@ def drop(login, name, *, only_look=False) -> dict:
 
     only_look: say what would be done.
     """
-    names.require_ours(name)
+    own_names.require_ours(name)
     psycopg = connect.driver()
     with connect.connect(login, application="kestra_dr drop") as connection:
         try:

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass, field
 
 from ...core.errors import RefusedError
+from .. import own_names
 from . import connect, inventory, names, swap, versions
 
 # The comment on a database that was made for a restore and has not passed its comparison yet.
@@ -118,7 +119,7 @@ def _creatable(connection, options) -> bool:
                                hint="Connect as a role with CREATEDB, or have an empty database made and use "
                                     "create: false.", detail={"role": who})
         return False
-    if not names.is_ours(options.database) or swap.noted(connection, options.database) != UNPROVED:
+    if not own_names.is_ours(options.database) or swap.noted(connection, options.database) != UNPROVED:
         raise RefusedError(f"The database {options.database} exists already.", reason="database_exists",
                            hint="A restore never goes over a database: give a new name, remove an earlier result with "
                                 "postgresql_database, or use create: false for an empty one.",

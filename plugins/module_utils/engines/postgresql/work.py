@@ -7,9 +7,9 @@ from __future__ import annotations
 import os
 import re
 
+from ...core.child import Child, first_error
 from ...core.errors import ToolError
 from . import archive, connect, decode, names, plain, split
-from .child import Child, first_error
 from .watchdog import Watchdog
 
 # pg_restore 17 and newer set it without asking for the server's version; older servers do not know it.

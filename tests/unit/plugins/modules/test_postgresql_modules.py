@@ -8,6 +8,7 @@ import pytest
 import yaml
 from ansible_collections.kestra_community.dr.plugins.doc_fragments.postgresql import ModuleDocFragment
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import ConnectError, RefusedError
+from ansible_collections.kestra_community.dr.plugins.module_utils.engines import heartbeats
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import (
     activity,
     dump,
@@ -187,7 +188,7 @@ def test_inventory_of_nothing(monkeypatch):
 def test_activity(monkeypatch):
     asked = {}
     monkeypatch.setattr(activity, "read",
-                        lambda login, database, **how: asked.update(how) or activity.judge([], [], "kestra"))
+                        lambda login, database, **how: asked.update(how) or heartbeats.judge([], [], "kestra"))
     result = run(postgresql_activity_info, heartbeat_seconds=5, schema="app", **LOGIN)
     assert result["quiet"] and result["exists"] and result["summary"].startswith("Nobody")
     assert asked == {"schema": "app", "kestra_user": "kestra", "within": 5.0}

@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.kestra_community.dr.plugins.module_utils.core import jobs
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import ConnectError, RefusedError
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.secrets import Redactor
-from ansible_collections.kestra_community.dr.plugins.module_utils.vault import verify_postgresql
+from ansible_collections.kestra_community.dr.plugins.module_utils.vault import verify_mysql, verify_postgresql
 from ansible_collections.kestra_community.dr.plugins.modules import recovery_point_verify
 from ansible_collections.kestra_community.dr.tests.unit.plugins.module_utils.vault.vault_scene import Scene
 from ansible_collections.kestra_community.dr.tests.unit.plugins.modules import kestra_runner
@@ -125,14 +125,29 @@ def parameters(**given):
 
 
 def test_without_a_server_named_a_private_one_is_used():
-    assert recovery_point_verify.engine(parameters(), Redactor()).login is None
+    assert recovery_point_verify.engine(parameters(), Redactor(), "postgresql").login is None
+    assert isinstance(recovery_point_verify.engine(parameters(), Redactor(), None), verify_postgresql.Postgresql)
+    found = recovery_point_verify.engine(parameters(jobs=3), Redactor(), "mysql")
+    assert isinstance(found, verify_mysql.Mysql) and found.login is None and found.jobs == 3
+
+
+def test_a_mysql_server_named_is_used(tmp_path):
+    (tmp_path / "password").write_text("hunter22\n")
+    redactor = Redactor()
+    given = parameters(
+        login_host="scratch", login_password_file=str(tmp_path / "password"), ssl_mode="verify-full", ssl_root_cert="/ca")
+    login = recovery_point_verify.engine(given, redactor, "mysql").login
+    assert (login.host, login.port, login.user, login.password) == ("scratch", 3306, "root", "hunter22")
+    assert (login.ssl_mode, login.ssl_ca) == ("verify_identity", "/ca")
+    assert "hunter22" not in redactor.scrub("login with hunter22")
 
 
 def test_a_server_named_is_used_and_its_password_hidden(tmp_path):
     (tmp_path / "password").write_text("hunter22\n")
     redactor = Redactor()
     login = recovery_point_verify.engine(
-        parameters(login_host="scratch", login_user="tester", login_password_file=str(tmp_path / "password")), redactor
+        parameters(login_host="scratch", login_user="tester", login_password_file=str(tmp_path / "password")), redactor,
+        "postgresql"
     ).login
     assert (login.host, login.user, login.password, login.maintenance) == ("scratch", "tester", "hunter22", "postgres")
     assert "hunter22" not in redactor.scrub("login with hunter22") and "hunter22" not in repr(login)
@@ -147,4 +162,4 @@ def test_the_source_is_never_the_scratch_server(source, found, refused):
         return
     with pytest.raises(RefusedError) as caught:
         verify_postgresql.require_other(source, found)
-    assert caught.value.reason == "scratch_is_source"
+    assert caught.value.reason == "scratch_is_source" and caught.value.detail == {"server": source}

@@ -107,3 +107,12 @@ def test_a_unix_socket():
 def test_shows_only_harmless_parameters():
     target = jdbc.parse("jdbc:postgresql://h/d?sslmode=require&password=secret&sslpassword=other&ApplicationName=k")
     assert target.shown_params() == {"applicationname": "k", "sslmode": "require"}
+
+
+@pytest.mark.parametrize("query, mode", [
+    ("", None), ("?sslMode=VERIFY_CA", "verify_ca"), ("?sslMode=disabled", "disabled"), ("?sslMode=odd", None),
+    ("?useSSL=false&requireSSL=true", "disabled"), ("?useSSL=true", "required"), ("?requireSSL=true", "required"),
+    ("?useSSL=true&verifyServerCertificate=true", "verify_ca")])
+def test_connector_j_and_tls(query, mode):
+    found = jdbc.connector_options(jdbc.parse("jdbc:mysql://db1/kestra" + query))
+    assert found == ({} if mode is None else {"ssl_mode": mode})

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import names
+from ansible_collections.kestra_community.dr.plugins.module_utils.engines import own_names
 from ansible_collections.kestra_community.dr.plugins.module_utils.swap.databases import undo_name
 
 ID = "20261123T001500Z-a1b2c3"
@@ -15,4 +15,4 @@ ID = "20261123T001500Z-a1b2c3"
 def test_undo_names(live):
     name = undo_name(live, ID)
     assert len(name.encode()) <= 63 and name.endswith("_undo_20261123t001500z_a1b2c3")
-    assert name.startswith(live[:10]) and names.is_ours(name) and not names.is_ours(live)
+    assert name.startswith(live[:10]) and own_names.is_ours(name) and not own_names.is_ours(live)

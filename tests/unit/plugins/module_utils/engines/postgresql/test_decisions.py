@@ -10,15 +10,15 @@ import os
 
 import pytest
 
+from ansible_collections.kestra_community.dr.plugins.module_utils.core import child
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import (
     ConfigError,
     RefusedError,
     ToolError,
 )
+from ansible_collections.kestra_community.dr.plugins.module_utils.engines import facts, heartbeats
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import (
-    activity,
     archive,
-    child,
     connect,
     dump,
     options,
@@ -400,10 +400,10 @@ class Module:
 
 def test_facts_stay_whole():
     """A password that is also a name must not damage the manifest."""
-    module, redactor = Module("kestra", "beef", "longsecret"), options.FactRedactor("kestra", "beef", "longsecret")
-    facts = options.trust(module, {"database": "kestra", "sha256": "00beef00"})
+    module, redactor = Module("kestra", "beef", "longsecret"), facts.FactRedactor("kestra", "beef", "longsecret")
+    trusted = facts.trust(module, {"database": "kestra", "sha256": "00beef00"})
     assert module.no_log_values == {"longsecret"} and len(module.warnings) == 1
-    scrubbed = redactor.scrub({"component": facts, "msg": "kestra longsecret"})
+    scrubbed = redactor.scrub({"component": trusted, "msg": "kestra longsecret"})
     assert scrubbed == {"component": {"database": "kestra", "sha256": "00beef00"}, "msg": "******** ********"}
 
 
@@ -433,13 +433,13 @@ def session(user, ours=False, application="x"):
     ],
 )
 def test_quiet(found, beats, quiet):
-    assert activity.judge(found, beats, "kestra")["quiet"] is quiet
+    assert heartbeats.judge(found, beats, "kestra")["quiet"] is quiet
 
 
 def test_summary():
-    assert activity.summary(activity.judge([], [], "kestra")) == "Nobody is at work on the database."
-    text = activity.summary(
-        activity.judge(
+    assert heartbeats.summary(heartbeats.judge([], [], "kestra")) == "Nobody is at work on the database."
+    text = heartbeats.summary(
+        heartbeats.judge(
             [session("kestra"), session("dba", application=None)],
             [{"id": "a", "type": "WORKER", "host": None, "state": "RUNNING", "age_seconds": 1.6}],
             "kestra",

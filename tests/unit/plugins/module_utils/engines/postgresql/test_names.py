@@ -1,13 +1,13 @@
 # Copyright (c) 2026, Kestra community DR contributors
 # GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Names in manifests, and which databases are ours to drop."""
+"""Names in manifests."""
 
 from __future__ import annotations
 
 import pytest
 
-from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import ConfigError, RefusedError
+from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import ConfigError
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import names
 
 
@@ -40,35 +40,3 @@ def test_parse_refuses(text):
 
 def test_quoted():
     assert names.quoted("public", 'a"; DROP') == '"public"."a""; DROP"'
-
-
-def test_beside_name_is_ours():
-    assert names.beside_name("20261123T001500Z-a1b2c3") == "kestra_dr_20261123t001500z_a1b2c3"
-    assert names.is_ours(names.beside_name("20261123T001500Z-a1b2c3"))
-
-
-@pytest.mark.parametrize(
-    "name,ours",
-    [
-        ("kestra_dr_x", True),
-        ("kestra_dr_undo_20261123t001500z_a1b2c3", True),
-        ("kestra_undo_20261123t001500z_a1b2c3", True),
-        ("a\nb_undo_20261123t001500z_a1b2c3", True),
-        ("kestra", False),
-        ("postgres", False),
-        ("kestra_dr", False),
-        ("kestra_dr_", False),
-        ("kestra_dr_X", False),
-        ("kestra_undo", False),
-        ("kestra_undo_1", False),
-        ("_undo_20261123t001500z_a1b2c3", False),
-        ("xkestra_dr_x", False),
-        ("kestra_dr_x y", False),
-    ],
-)
-def test_is_ours(name, ours):
-    assert names.is_ours(name) is ours
-    if not ours:
-        with pytest.raises(RefusedError) as refused:
-            names.require_ours(name)
-        assert refused.value.reason == "not_ours"

@@ -9,7 +9,7 @@ import re
 import subprocess
 import time
 
-from ...core import proc
+from . import proc
 
 
 def first_error(exc, harmless=None) -> str:
