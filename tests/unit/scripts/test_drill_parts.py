@@ -287,6 +287,10 @@ def test_what_an_aborted_drill_left_is_ended_and_removed(tmp_path):
         ["sleep", "300"], env=dict(os.environ, **{processes.MARK: str(tmp_path)}), start_new_session=True)
     other = subprocess.Popen(["sleep", "300"], env=dict(os.environ, **{processes.MARK: str(tmp_path) + "2"}))
     try:
+        # A process shows its environment a moment after Popen returns.
+        end = time.monotonic() + 10
+        while not processes.marked(str(tmp_path)) and time.monotonic() < end:
+            time.sleep(0.01)
         lines = leftovers.clean(lab, lambda: None)
         assert child.wait(5) != 0
         assert other.poll() is None
