@@ -512,26 +512,29 @@ def test_a_script_with_psql_commands_is_not_run(server, kestra, give, tmp_path):
     assert not mark.exists() and "kestra_dr_evil" not in str(server.sql("SELECT datname FROM pg_database"))
 
 
+def newer_clients(server):
+    """Clients of PostgreSQL 17 or newer, installed or given; skips where there are none or the server is as new."""
+    places = [None] + [os.environ[name] for name in ("KESTRA_DR_TEST_PG_NEWER_BIN",) if os.environ.get(name)]
+    found = [client for place in places for client in versions.find_clients(place) if client.major >= 17 > server.programs.major]
+    return found or pytest.skip("needs client programs of PostgreSQL 17 or newer beside an older server")
+
+
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_much_newer_client(server, kestra, take, give, form):
     """pg_restore 17 and newer set a parameter that older servers do not know, and take that for an error."""
-    newer = [client for client in versions.find_clients() if client.major >= 17 > server.programs.major]
-    if not newer:
-        pytest.skip("needs client programs of PostgreSQL 17 or newer beside an older server")
+    newer = newer_clients(server)
     source, component = take(server.admin(), kestra, format=form, bin_dir=newer[0].directory)
     assert component["tools"]["pg_dump"] == newer[0].text
-    result = give(server.admin(), source, "kestra_dr_newer", component, owner="kestra")
+    result = give(server.admin(), source, "kestra_dr_newer", component, owner="kestra", bin_dir=newer[0].directory)
     assert result["verdict"] == "verified" and result["client"] == newer[0].text
     server.drop("kestra_dr_newer")
 
 
 def test_errors_that_count_with_a_much_newer_client(server, kestra, take, give, monkeypatch):
-    newer = [client for client in versions.find_clients() if client.major >= 17 > server.programs.major]
-    if not newer:
-        pytest.skip("needs client programs of PostgreSQL 17 or newer beside an older server")
+    newer = newer_clients(server)
     source, component = take(server.admin(), kestra, bin_dir=newer[0].directory)
     monkeypatch.setattr(work, "skipped", lambda entry: entry.description == "TYPE")
     with pytest.raises(ToolError) as failed:
-        give(server.admin(), source, "kestra_dr_newer", component)
+        give(server.admin(), source, "kestra_dr_newer", component, bin_dir=newer[0].directory)
     assert "does not exist" in failed.value.message
     server.drop("kestra_dr_newer")
