@@ -58,14 +58,14 @@ class Scheduler:
         with self.store.tx() as work:
             trigger = work.get("triggers", key, lock=True, skip_locked=True)
             if trigger is None:
-                # New, or in another scheduler's hands: adding does nothing in the second case.
+                # New, or in somebody else's hands: adding does nothing in the second case, and it is still to be seen.
                 trigger = {"date": values.iso(moment), "flowId": flow["id"], "disabled": False,
                            "namespace": flow["namespace"], "triggerId": definition["id"],
                            "nextExecutionDate": values.iso(schedule.following(definition, moment))}
                 if flow.get("tenantId"):
                     trigger["tenantId"] = flow["tenantId"]
-                work.add("triggers", key, trigger)
-                self._seen.add(key)
+                if work.add("triggers", key, trigger):
+                    self._seen.add(key)
                 return 0
             if key not in self._seen:
                 self._recover(work, key, trigger, definition, moment)
