@@ -271,7 +271,8 @@ def test_a_living_lock_is_respected_and_waited_for(restic, tmp_path, module, wai
         def go_on(_done, _total, message=None, _unit=None):
             if message and "locked" in message:
                 messages.append(message)
-                os.kill(lock["pid"], signal.SIGCONT)
+                with contextlib.suppress(ProcessLookupError):  # told again, and gone meanwhile
+                    os.kill(lock["pid"], signal.SIGCONT)
 
         restic.repository.lock_wait = 300.0
         restic.check(on_progress=go_on)

@@ -26,6 +26,7 @@ PLAYBOOK = """
       repository: "{{ lab }}/repository"
       repository_password_file: "{{ lab }}/password"
       cache_dir: "{{ lab }}/cache"
+      restic_binary: "{{ restic }}"
   tasks:
     - name: Start the verification
       kestra_community.dr.recovery_point_verify:
@@ -70,11 +71,19 @@ def environment(lab):
     )
 
 
-def play(lab, depth="digest", check=True):
+def slow_restic(lab):
+    """restic that takes its time, so that a verification lasts longer than the wait between two looks at it."""
+    program = lab.base / "slow-restic"
+    program.write_text('#!/bin/sh\nsleep 2\nexec restic "$@"\n')
+    program.chmod(0o755)
+    return str(program)
+
+
+def play(lab, depth="digest", check=True, restic="restic"):
     playbook = lab.base / "play.yml"
     playbook.write_text(PLAYBOOK)
     done = subprocess.run([os.path.join(HERE, "ansible-playbook"), "-i", "localhost,", "-c", "local", str(playbook),
-                           "-e", json.dumps({"lab": str(lab.base), "depth": depth})], env=environment(lab), text=True,
+                           "-e", json.dumps({"lab": str(lab.base), "depth": depth, "restic": restic})], env=environment(lab), text=True,
                           capture_output=True, check=False, timeout=600)
     assert not check or done.returncode == 0, done.stdout + done.stderr
     return done
@@ -85,7 +94,7 @@ def told(lab):
 
 
 def test_a_verification_runs_detached_and_its_progress_shows(lab):
-    done = play(lab, "counts")
+    done = play(lab, "counts", restic=slow_restic(lab))
     answer = told(lab)
     assert answer["verified"]["result"]["verdict_line"] == "verified (counts)"
     assert answer["known"]["recovery_points"][0]["verdict"] == "verified"
@@ -113,7 +122,7 @@ def test_the_same_under_ansible_runner(lab):
         playbook="play.yml",
         inventory="localhost ansible_connection=local",
         envvars=environment(lab),
-        extravars={"lab": str(lab.base), "depth": "counts"},
+        extravars={"lab": str(lab.base), "depth": "counts", "restic": slow_restic(lab)},
         quiet=True,
     )
     output = "".join(event["stdout"] + "\n" for event in done.events)
