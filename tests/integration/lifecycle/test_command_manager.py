@@ -205,6 +205,7 @@ def test_check_mode_leaves_no_trace(toy):
 
 
 def test_query_names_problems(toy):
+    until(lambda: call(toy, "query")["health"]["status"] == "UP", 30, "its health")
     result = call(toy, "query", commands=dict(toy.commands, stop="/nowhere/ctl stop"), termination_grace_period=300)
     assert "/nowhere/ctl" in result["problems"][0] and result["health"]["status"] == "UP" and not result["changed"]
 
