@@ -85,7 +85,7 @@ def test_missed_schedules_are_replayed(standin, waiting):
 
     def during(flow):
         dates = [calendar.timegm(time.strptime(text[:19], "%Y-%m-%dT%H:%M:%S")) for text in scheduled(standin, flow)]
-        return len([date for date in dates if stopped < date < starting])
+        return len([date for date in dates if stopped < date < int(starting)])
     waiting(lambda: during("all") >= 4, 15, standin.log)
     waiting(lambda: len(scheduled(standin, "none")) > before["none"], 10)
     assert during("last") <= 1
