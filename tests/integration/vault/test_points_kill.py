@@ -84,7 +84,7 @@ def test_a_killed_verification_proves_nothing_and_leaves_nothing(original, tmp_p
         if lab.verdict() == "verified":
             assert lab.vault.verifications(lab.point)[0]["checks"][-1]["depth"] == "counts"
         again = lab.verify("counts", base=str(base))
-        assert again["verdict"] == lab.verdict() == "verified", [check for check in again["checks"] if check["verdict"] != "pass"]
+        assert again["verdict"] == lab.verdict() == "verified", str([check for check in again["checks"] if check["verdict"] != "pass"])
         assert os.listdir(lab.vault.below("verifying")) == ["running"]
         assert scratch_servers(base) == set()
 
