@@ -306,7 +306,8 @@ class Restic:
         if errors.serious or (code != 0 and not errors.count) or (errors.count and vanished != "report"):
             raise self._incomplete(code, errors, summary, dry_run)
         return {
-            "snapshot": None if dry_run else summary["snapshot_id"], "parent": None, "paths": paths, "snapshot_paths": [snapshot_path(path) for path in paths],
+            "snapshot": None if dry_run else summary["snapshot_id"], "parent": None,
+            "paths": paths, "snapshot_paths": [snapshot_path(path) for path in paths],
             "files": {key: summary.get(f"files_{key}", 0) for key in ("new", "changed", "unmodified")},
             "directories": {key: summary.get(f"dirs_{key}", 0) for key in ("new", "changed", "unmodified")},
             "files_total": summary.get("total_files_processed", 0),
