@@ -16,7 +16,7 @@ import re
 
 from ..core.errors import ConfigError
 from . import coverage, jdbc, placeholders
-from .coverage import COVERED_REPOSITORIES, COVERED_STORAGES, ENGINES, JDBC_TYPES, STORAGE_SETTINGS
+from .coverage import COVERED_STORAGES, ENGINES, JDBC_TYPES, STORAGE_SETTINGS
 from .layers import parse_yaml
 from .values import (as_text, boolean, decode_base64, env_name, integer, is_secret_key, normalise_key, parse_duration,
                      shown_url, strings)
@@ -244,7 +244,7 @@ class Configuration:
         ssl_key, target_session_attrs (each None when Kestra's configuration does not say).
         Raises ConfigError when the repository is none of these or a value cannot be resolved.
         """
-        self.require_supported(("repository",), covered=("postgres", "mysql"))
+        self.require_supported(("repository",))
         name, target = self._target()
         user, password = self._credentials(name, target)
         extra = jdbc.libpq_options(target) if target.driver == "postgresql" else jdbc.connector_options(target)
@@ -274,27 +274,25 @@ class Configuration:
 
     # -- what is covered ------------------------------------------------------
 
-    def require_supported(self, components=("database", "storage"), *, kestra_version=None,
-                          covered=COVERED_REPOSITORIES) -> None:
+    def require_supported(self, components=("database", "storage"), *, kestra_version=None) -> None:
         """Raises ConfigError (reason unsupported_…) naming the first type that is not covered.
 
         components: any of repository, queue, database (both of them) and storage. kestra_version: text, if known;
-        until 1.x repository and queue have to match. covered: repository types that are accepted.
+        until 1.x repository and queue have to match.
         """
-        problems = self.problems(components, kestra_version=kestra_version, covered=covered)
+        problems = self.problems(components, kestra_version=kestra_version)
         if problems:
             first = problems[0]
             raise ConfigError(first["message"], reason=first["reason"], hint=first["hint"],
                               detail={"component": first["component"], "type": first["type"], "problems": problems})
 
-    def problems(self, components=("database", "storage"), *, kestra_version=None,
-                 covered=COVERED_REPOSITORIES) -> list:
+    def problems(self, components=("database", "storage"), *, kestra_version=None) -> list:
         """What require_supported would refuse: [{component, type, reason, message, hint}, ...]."""
         found = []
         wanted = set(components)
         repository, queue = self.repository_type(), self.queue_type()
         if wanted & {"database", "repository"}:
-            found += coverage.repository_problems(repository, covered, self._where())
+            found += coverage.repository_problems(repository, self._where())
         if wanted & {"database", "queue"}:
             found += coverage.queue_problems(repository, queue, kestra_version)
         if "storage" in wanted:

@@ -10,7 +10,7 @@ import re
 ENGINES = {"postgres": "postgresql", "mysql": "mysql", "h2": "h2", "sqlserver": "sqlserver",
            "elasticsearch": "elasticsearch", "memory": "memory"}
 JDBC_TYPES = ("postgres", "mysql", "h2", "sqlserver")
-COVERED_REPOSITORIES = ("postgres",)
+COVERED_REPOSITORIES = ("postgres", "mysql")
 COVERED_STORAGES = ("local",)
 # What may be shown of each storage type; the rest of its settings may be secret.
 STORAGE_SETTINGS = {
@@ -34,8 +34,7 @@ _REPOSITORY_HINTS = {
           "and copy the database file yourself.",
     "sqlserver": "Use SQL Server's own BACKUP DATABASE and RESTORE DATABASE, or move to PostgreSQL.",
     "memory": "It is gone at every stop, so there is nothing to back up: move to PostgreSQL.",
-    "mysql": "This version covers PostgreSQL only.",
-    "elasticsearch": "This version covers PostgreSQL only.",
+    "elasticsearch": "This version covers PostgreSQL and MySQL only.",
 }
 _STORAGE_HINTS = {
     "s3": "Use the bucket's versioning and replication for now; this version covers local storage only.",
@@ -45,17 +44,17 @@ _STORAGE_HINTS = {
 }
 
 
-def repository_problems(kind, covered, where) -> list:
+def repository_problems(kind, where) -> list:
     if kind is None:
         return [_problem("repository", None, "incomplete", f"kestra.repository.type is not set in {where}.",
                          "Name the files, the unit or the environment Kestra is started with.")]
-    if kind in covered:
+    if kind in COVERED_REPOSITORIES:
         return []
     known = kind in ENGINES
     return [_problem("repository", kind, "unsupported_repository",
                      f"Kestra keeps its data in {kind} (kestra.repository.type), which "
                      + ("is not covered." if known else "is unknown to this collection."),
-                     _REPOSITORY_HINTS.get(kind, "Covered: " + ", ".join(covered) + "."))]
+                     _REPOSITORY_HINTS.get(kind, "Covered: " + ", ".join(COVERED_REPOSITORIES) + "."))]
 
 
 def queue_problems(repository, queue, version) -> list:
@@ -69,7 +68,8 @@ def queue_problems(repository, queue, version) -> list:
         return [_problem("queue", queue, "unsupported_queue",
                          "Kestra's queue is in memory (kestra.queue.type: memory); work under way is lost at every "
                          "stop and cannot be backed up.",
-                         "Use the queue of the database: kestra.queue.type: postgres.")]
+                         "Use the queue of the database: kestra.queue.type: "
+                         f"{repository if repository in COVERED_REPOSITORIES else 'postgres'}.")]
     if queue in JDBC_TYPES or version is None or _major(version) < 2:
         why = ("two different databases are not covered" if queue in JDBC_TYPES else
                "before Kestra 2.0 they have to match")
@@ -79,7 +79,7 @@ def queue_problems(repository, queue, version) -> list:
                          "this version.")]
     return [_problem("queue", queue, "unsupported_queue",
                      f"Kestra's queue is {queue} (kestra.queue.type), which this version does not cover.",
-                     "Covered: the queue in the same PostgreSQL database (kestra.queue.type: postgres).")]
+                     "Covered: the queue in the same database as the repository (kestra.queue.type: postgres or mysql).")]
 
 
 def _major(version) -> int:

@@ -7,23 +7,32 @@ from __future__ import annotations
 import time
 
 import psycopg
+from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import DrError, RefusedError
+from ansible_collections.kestra_community.dr.plugins.module_utils.engines.mysql import activity, connect, inventory, names, swap
 from psycopg import sql
 
 from . import DrillError
 
 MAINTENANCE = ("postgres", "template1")
-IDENTIFIER_BYTES = 63  # PostgreSQL's NAMEDATALEN - 1
+IDENTIFIER_BYTES = 63  # PostgreSQL's NAMEDATALEN - 1, and one less than MySQL takes
+
+
+def database_of(credentials):
+    """The database that Configuration.database_credentials() describe."""
+    return (MysqlDatabase if credentials["driver"] == "mysql" else PostgresqlDatabase)(credentials)
 
 
 def aside_name(name, serial, word="drill") -> str:
-    """A name for the database that is moved aside, within PostgreSQL's limit."""
+    """A name for the database that is moved aside, within the servers' limits."""
     tail = f"_{word}_{serial}".lower().replace("-", "_")
     base = name.encode("utf-8")[: IDENTIFIER_BYTES - len(tail)].decode("utf-8", "ignore")
     return base + tail
 
 
-class Database:
+class PostgresqlDatabase:
     """Kestra's PostgreSQL database, reached with Kestra's own credentials (a dictionary of its configuration)."""
+
+    title = "PostgreSQL"
 
     def __init__(self, credentials):
         self.name = credentials["name"]
@@ -119,3 +128,73 @@ class Database:
                         time.sleep(0.2)
             finally:
                 connection.execute(sql.SQL("alter database {} allow_connections true").format(sql.Identifier(name)))
+
+
+class MysqlDatabase:
+    """Kestra's MySQL schema, reached with Kestra's own credentials (a dictionary of its configuration)."""
+
+    title = "MySQL"
+
+    def __init__(self, credentials):
+        self.name = credentials["name"]
+        host, port = credentials["hosts"][0]
+        self._login = connect.Login(
+            user=credentials["user"], password=credentials["password"], host=host, port=port,
+            ssl_mode=credentials.get("ssl_mode") or "preferred", ssl_ca=credentials.get("ssl_root_cert"),
+            ssl_cert=credentials.get("ssl_cert"), ssl_key=credentials.get("ssl_key"))
+
+    def _connect(self):
+        try:
+            return connect.connect(self._login, application="kestra_dr drill")
+        except DrError as error:
+            raise DrillError(
+                error.message, "The drill takes address, user and password from Kestra's own configuration.") from None
+
+    def exists(self, name=None) -> bool:
+        """Whether a schema of that name (default: Kestra's) is there."""
+        with self._connect() as session:
+            return (name or self.name) in swap.existing(session)
+
+    def facts(self) -> dict:
+        """{"version": text, "bytes": size of Kestra's schema, "tables": number of them, "rows": of all of them}."""
+        with self._connect() as session:
+            tables = session.rows(
+                "select table_name, data_length + index_length from information_schema.tables"
+                " where table_schema = %s and table_type = 'BASE TABLE'", (self.name,))
+            rows = sum(session.value(f"select count(*) from {names.quoted(self.name, table)}") for table, _size in tables)
+            return {"version": session.value("select version()"), "bytes": int(sum(size or 0 for _table, size in tables)),
+                    "tables": len(tables), "rows": rows}
+
+    def why_not_movable(self):
+        """Why Kestra's account may not move its tables to another schema, or None when it may."""
+        with self._connect() as session:
+            if self.name not in swap.existing(session):
+                return f"there is no database {self.name}"
+            try:
+                swap.require_renaming(session, [self.name, aside_name(self.name, "20200101t000000z")])
+            except RefusedError as error:
+                return f"{error.message.rstrip('.')} ({error.hint})"
+            if not inventory.server(self._login)["can_create_database"]:
+                return f"{self._login.user} may not create databases"
+        return None
+
+    def drop(self, name=None) -> None:
+        """Destroys a schema under whoever uses it."""
+        with self._connect() as session:
+            session.rows(f"drop database if exists {names.quoted(name or self.name)}")
+
+    def rename(self, old, new, seconds=30) -> None:
+        """Moves all tables of a schema to another one, which takes its place. Its sessions are ended meanwhile."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                with self._connect() as session:
+                    for other in activity.sessions(session, old):
+                        session.rows(f"kill {int(other['pid'])}")
+                swap.rename(self._login, [(old, new)])
+                return
+            except RefusedError as error:
+                if error.reason != "database_in_use" or time.monotonic() > deadline:
+                    raise DrillError(f"The database {old} stays in use: {error.message}", error.hint) from None
+            except DrError as error:
+                raise DrillError(error.message, error.hint) from None

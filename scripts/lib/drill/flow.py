@@ -113,7 +113,7 @@ class Drill:
         facts = self._kestra.database.facts()
         self._step(
             "Kestra healthy", begin,
-            f"{target.title} {self.api.version or ''} is up on PostgreSQL {facts['version']}: "
+            f"{target.title} {self.api.version or ''} is up on {self._kestra.database.title} {facts['version']}: "
             f"{facts['rows']:,} rows, {size(facts['bytes'])}, storage {target.storage}",
         )
 

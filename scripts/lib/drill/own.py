@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from . import DrillError, control, disaster, inventory
-from .database import Database
+from .database import database_of
 from .health import is_up
 from .target import describe, own_configuration, write_environment_file
 
@@ -54,7 +54,7 @@ class OwnKestra:
             configuration, title=f"{self._options.kestra}", config_files=[self._options.config],
             environment_files=[str(environment_file)] if needed else [], scripts=scripts,
         )
-        self.database = Database(self.target.credentials)
+        self.database = database_of(self.target.credentials)
         if is_up(self.target.health_url, headers=self.target.health_headers):
             raise DrillError(
                 f"A Kestra runs already at {self.target.health_url}.",

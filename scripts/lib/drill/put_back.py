@@ -8,7 +8,7 @@ import sys
 
 from . import DrillError, control, disaster
 from .console import Console
-from .database import Database
+from .database import database_of
 from .labdir import LabDir
 from .target import own_configuration
 
@@ -27,7 +27,7 @@ def main(root) -> int:
         if spec.exists() and control.Control(spec).stop():
             raise DrillError("Kestra does not stop; end it by hand, then run this again.")
         configuration = own_configuration(state["config"], state.get("environment_file"))
-        disaster.put_back(Database(configuration.database_credentials()), aside, state["serial"], console.line)
+        disaster.put_back(database_of(configuration.database_credentials()), aside, state["serial"], console.line)
         state["aside"] = None
         lab.write_state(state)
         console.line(

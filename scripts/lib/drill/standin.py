@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Kestra community DR contributors
 # GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The laboratory of the role lab: a PostgreSQL server and the Kestra stand-in, made for the drill and lost by it."""
+"""The laboratory of the role lab: a database server and the Kestra stand-in, made for the drill and lost by it."""
 from __future__ import annotations
 
 import hashlib
@@ -15,10 +15,12 @@ from pathlib import Path
 
 from . import DrillError, disaster, inventory
 from .console import size, span
-from .database import Database
+from .database import database_of
 from .target import describe, own_configuration
 
 LAB_PLAYBOOK = Path(__file__).resolve().with_name("lab.yml")
+# The account of each server that may do everything.
+ADMINISTRATORS = {"postgresql": "postgres", "mysql": "root"}
 # Rows of all tables and files of the storage, as kestra-standin-fill takes them; 87 % of the rows are logs.
 FILL = {"small": (2300, 60), "medium": (115_000, 2000), "large": (1_150_000, 20_000)}
 
@@ -30,7 +32,7 @@ def reachable(path) -> bool:
 
 
 def lab_directory(root, uid) -> Path:
-    """Where the servers live. PostgreSQL does not run as root, so root's private home will not do."""
+    """Where the servers live. They do not run as root, so root's private home will not do."""
     root = Path(root)
     if uid or reachable(root.parent):
         return root / "lab"
@@ -56,14 +58,19 @@ def account(root, uid):
     return None if uid else f"kestra-drill-{tag(root)}"
 
 
-def variables(directory, root, uid, python, ports) -> dict:
-    """The role's variables."""
+def variables(directory, root, uid, python, ports, backend="postgresql", programs=None) -> dict:
+    """The variables of the role and of the playbooks. programs: directory of the backend's programs, if not the system's."""
     found = {
         "kestra_dr_lab_directory": str(directory), "kestra_dr_lab_python": str(python), "kestra_dr_lab_install": False,
         "kestra_dr_lab_started": False, "kestra_dr_lab_flows": False,
-        "kestra_dr_lab_postgresql_port": ports[0], "kestra_dr_lab_kestra_port": ports[1],
-        "kestra_dr_lab_kestra_management_port": ports[2],
+        "kestra_dr_lab_backend": backend, f"kestra_dr_lab_{backend}_port": ports[0],
+        "kestra_dr_lab_kestra_port": ports[1], "kestra_dr_lab_kestra_management_port": ports[2],
+        # Kestra's own account may not create or rename databases.
+        "kestra_dr_database_admin_user": ADMINISTRATORS[backend],
+        "kestra_dr_database_admin_password_file": str(directory / backend / "admin-password"),
     }
+    if programs:
+        found.update({f"kestra_dr_lab_{backend}_bin": programs, "kestra_dr_database_bin_dir": programs})
     user = account(root, uid)
     return dict(found, kestra_dr_lab_user=user) if user else found
 
@@ -95,12 +102,14 @@ class StandIn:
             self._lab.root.chmod(0o711)
         begin = time.monotonic()
         ports = free_ports(3)
-        lab_variables = variables(self.directory, self._lab.root, os.geteuid(), self._python, ports)
+        backend = self._options.backend if self._options else "postgresql"
+        lab_variables = variables(
+            self.directory, self._lab.root, os.geteuid(), self._python, ports, backend, os.environ.get("KDR_LAB_BIN"))
         scripts = {verb: f"{self._command} {verb}" for verb in ("start", "stop", "status")}
         extra = dict(lab_variables, kestra_dr_repository_password_file=str(self.directory / "restic-password"))
         structure = inventory.build(
             python=sys.executable, lab=self._lab, config_files=[self.config],
-            environment_files=[self.environment_file], scripts=scripts, extra=dict(extra, **admin(self.directory)),
+            environment_files=[self.environment_file], scripts=scripts, extra=extra,
         )
         inventory.write(self._lab.inventory, structure)
         self._playbooks.must("lab", {"drill_lab_entry": "present"}, playbook=LAB_PLAYBOOK)
@@ -110,11 +119,12 @@ class StandIn:
             configuration, title="Kestra stand-in", config_files=[str(self.config)],
             environment_files=[str(self.environment_file)], scripts=scripts,
         )
-        password = (self.directory / "postgresql" / "admin-password").read_text("utf-8").strip()
-        self.database = Database(dict(self.target.credentials, user="postgres", password=password))
+        password = (self.directory / backend / "admin-password").read_text("utf-8").strip()
+        self.database = database_of(
+            dict(self.target.credentials, user=ADMINISTRATORS[backend], password=password))
         facts = self.database.facts()
         self._console.step(
-            f"laboratory up in {span(time.monotonic() - begin)}: PostgreSQL {facts['version']}, "
+            f"laboratory up in {span(time.monotonic() - begin)}: {self.database.title} {facts['version']}, "
             f"{facts['rows']:,} rows ({size(facts['bytes'])})"
         )
 
@@ -175,14 +185,6 @@ class StandIn:
         """Removes the laboratory."""
         if self._lab.inventory.exists():
             remove(self._lab, self._playbooks)
-
-
-def admin(directory) -> dict:
-    """Who may create and rename databases: Kestra's own role may not."""
-    return {
-        "kestra_dr_database_admin_user": "postgres",
-        "kestra_dr_database_admin_password_file": str(directory / "postgresql" / "admin-password"),
-    }
 
 
 def remove(lab, playbooks) -> None:

@@ -219,12 +219,12 @@ def typed(repository="postgres", queue="postgres", storage="local"):
     (typed("H2", "H2"), "unsupported_repository", "h2"),
     (typed("sqlserver", "sqlserver"), "unsupported_repository", "sqlserver"),
     (typed("memory", "memory"), "unsupported_repository", "memory"),
-    (typed("mysql", "mysql"), "unsupported_repository", "mysql"),
     (typed("elasticsearch", "kafka"), "unsupported_repository", "elasticsearch"),
     (typed("oracle", "oracle"), "unsupported_repository", "oracle"),
     (typed("postgres", "memory"), "unsupported_queue", "memory"),
     (typed("postgres", "kafka"), "mixed_backends", "kafka"),
     (typed("postgres", "mysql"), "mixed_backends", "mysql"),
+    (typed("mysql", "memory"), "unsupported_queue", "memory"),
     (typed(storage="s3"), "unsupported_storage", "s3"),
     (typed(storage="minio"), "unsupported_storage", "minio"),
     (typed(storage="gcs"), "unsupported_storage", "gcs"),
@@ -242,7 +242,8 @@ def test_only_the_components_asked_for_count():
     found = typed(storage="s3")
     found.require_supported(["database"])
     assert [problem["component"] for problem in typed("h2", "h2", "s3").problems()] == ["repository", "storage"]
-    typed().require_supported(["repository", "queue", "database", "storage"])
+    for database in ("postgres", "mysql"):
+        typed(database, database).require_supported(["repository", "queue", "database", "storage"])
 
 
 def test_a_mixed_pair_depends_on_the_version():
