@@ -1,314 +1,27 @@
 # Copyright (c) 2026, Kestra community DR contributors
 # GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One laboratory for all flow tests, and the playbooks run on it as a user runs them."""
+"""One laboratory for all flow tests of a database engine."""
 from __future__ import annotations
 
 import contextlib
 import json
 import os
-import pwd
-import re
-import shlex
 import shutil
-import signal
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
 from pathlib import Path
 
-import psycopg
 import pytest
-from ansible_collections.kestra_community.dr.tests.integration.flows.secret_watch import Watch
-
-# What starts the playbooks: ansible-playbook, or ansible-runner as AWX does.
-LAUNCHER = os.environ.get("KESTRA_DR_LAUNCHER", "ansible-playbook")
-ROOT = Path(__file__).resolve().parents[3]
-# Every flow of every test runs with secrets like these: quotes, %, @, :, blanks, backslashes, a dollar, not ASCII.
-CORES = {"database password": "hushDb7QxLm2", "administrator's password": "hushAdm9TkWp4", "repository password": "hushRep3VbNz8",
-         "secret of a flow": "hushFlw5YcRd6"}
-SECRETS = {name: f"""{core} it's "50%" @home:é/\\ $x&{{{{ü}}}}""" for name, core in CORES.items()}
+from ansible_collections.kestra_community.dr.tests.integration.flows.labs import MysqlLab, PostgresqlLab
 
 
-def free_ports(count):
-    """Ports nobody listens on at the moment."""
-    sockets = [socket.socket() for _number in range(count)]
-    try:
-        for item in sockets:
-            item.bind(("127.0.0.1", 0))
-        return [item.getsockname()[1] for item in sockets]
-    finally:
-        for item in sockets:
-            item.close()
-
-
-class Run:
-    """How a playbook ended."""
-
-    def __init__(self, rc, output, stats):
-        self.rc = rc
-        self.output = output
-        self.stats = stats
-
-    @property
-    def report(self):
-        """What the flow handed over with set_stats, as AWX gets it."""
-        return self.stats["kestra_dr_report"]
-
-    def ok(self):
-        assert self.rc == 0, self.output[-6000:]
-        return self
-
-    def failed(self, *words):
-        """It failed, and told these words."""
-        assert self.rc != 0, self.output[-6000:]
-        told = re.sub(r"\s+", " ", self.output)
-        for word in words:
-            assert word in told, f"{word!r} is not in\n{self.output[-6000:]}"
-        return self
-
-
-class Lab:
-    """A PostgreSQL server, the stand-in, a repository, and an inventory for them, all below one directory."""
-
-    def __init__(self, directory: Path):
-        self.directory = directory
-        self.lab = directory / "lab"
-        self.vault = directory / "state" / "vault"
-        self.repository = directory / "repository"
-        self.postgresql_port, self.port, self.management = free_ports(3)
-        self.inventory = directory / "inventory.ini"
-        self.collections = directory / "collections"
-        namespace = self.collections / "ansible_collections" / "kestra_community"
-        namespace.mkdir(parents=True)
-        (namespace / "dr").symlink_to(ROOT)
-        for name in ("home", "tmp"):
-            (directory / name).mkdir()
-        self.watch = Watch(CORES)
-        self.played = set()
-        self.certificate = directory / "tls" / "server.pem"
-        ctl = self.lab / "bin" / "kestra-server"
-        self.variables = {
-            "kestra_dr_python": sys.executable,
-            "kestra_dr_state_dir": str(directory / "state"),
-            "kestra_dr_runtime_dir": str(directory / "run"),
-            "kestra_dr_repository": str(self.repository),
-            "kestra_dr_repository_password_file": str(self.lab / "restic-password"),
-            "kestra_dr_manager": "command",
-            "kestra_dr_start_command": f"{ctl} start",
-            "kestra_dr_stop_command": f"{ctl} stop",
-            "kestra_dr_status_command": f"{ctl} status",
-            "kestra_dr_config_files": [str(self.lab / "kestra" / "application.yml")],
-            "kestra_dr_config_environment_files": [str(self.lab / "kestra" / "kestra.env")],
-            "kestra_dr_max_downtime": 240,
-            "kestra_dr_database_admin_user": "postgres",
-            "kestra_dr_database_admin_password_file": str(self.lab / "postgresql" / "admin-password"),
-            "kestra_dr_lab_directory": str(self.lab),
-            "kestra_dr_lab_python": sys.executable,
-            "kestra_dr_lab_install": False,
-            "kestra_dr_lab_kestra_user": pwd.getpwuid(os.getuid()).pw_name,
-            "kestra_dr_lab_postgresql_port": self.postgresql_port,
-            "kestra_dr_lab_kestra_port": self.port,
-            "kestra_dr_lab_kestra_management_port": self.management,
-            "kestra_dr_lab_started": False,
-            "kestra_dr_lab_kestra_settings": {
-                "kestra": {"server": {"termination-grace-period": "5s"}},
-                "datasources": {"postgres": {"url": self.jdbc_url("kestra")}}},
-        }
-        self.write_inventory()
-
-    def jdbc_url(self, database):
-        return (f"jdbc:postgresql://127.0.0.1:{self.postgresql_port}/{database}"
-                f"?sslmode=verify-full&sslrootcert={self.certificate}")
-
-    def harden(self):
-        """What managed services ask for, and what people choose: TLS only for Kestra's role, and awkward secrets."""
-        tls = self.certificate.parent
-        tls.mkdir()
-        key, owner = tls / "server.key", (self.lab / "postgresql").stat()
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-                        "-subj", "/CN=lab", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", self.certificate],
-                       check=True, capture_output=True)
-        os.chown(key, owner.st_uid, owner.st_gid)
-        key.chmod(0o600)
-        rules = self.lab / "postgresql" / "data" / "pg_hba.conf"
-        rules.write_text("hostnossl all kestra all reject\n" + rules.read_text())
-        for setting in (f"ssl_cert_file = '{self.certificate}'", f"ssl_key_file = '{key}'", "ssl = 'on'"):
-            self.sql(f"alter system set {setting}")
-        self.sql("select pg_reload_conf()")
-        for role, name, file in (("kestra", "database password", self.lab / "kestra" / "database-password"),
-                                 ("postgres", "administrator's password", self.lab / "postgresql" / "admin-password")):
-            self.sql(psycopg.sql.SQL("alter role {} password {}").format(psycopg.sql.Identifier(role), SECRETS[name]))
-            file.write_text(SECRETS[name] + "\n")
-        (self.lab / "restic-password").write_text(SECRETS["repository password"] + "\n")
-        environment = self.lab / "kestra" / "kestra.env"
-        kept = [line for line in environment.read_text().splitlines() if not line.startswith("KESTRA_LAB_DATABASE_PASSWORD=")]
-        environment.write_text("\n".join([*kept, f"KESTRA_LAB_DATABASE_PASSWORD={quoted(SECRETS['database password'])}",
-                                          f"SECRET_TOKEN={quoted(SECRETS['secret of a flow'])}"]) + "\n")
-
-    def write_inventory(self, hosts=("k1",), known=None):
-        """The inventory of the instance. known: its variables, those of the lab unless given."""
-        known = known or self.variables
-        lines = ["[kestra]"] + [f"{host} ansible_connection=local ansible_python_interpreter={sys.executable}" for host in hosts]
-        lines += ["[kestra:vars]"] + [f"{key}={json.dumps(value)}" if not isinstance(value, str) else f"{key}={value}"
-                                      for key, value in known.items()]
-        self.inventory.write_text("\n".join(lines) + "\n")
-
-    def environment(self, **more):
-        env = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
-        # The job files of the tests are their own, so that labs beside each other cannot meet.
-        env.update(ANSIBLE_COLLECTIONS_PATH=str(self.collections), ANSIBLE_NOCOLOR="1", ANSIBLE_SHOW_CUSTOM_STATS="1",
-                   ANSIBLE_HOME=str(self.directory / "ansible"), ANSIBLE_LOCALHOST_WARNING="false",
-                   ANSIBLE_PIPELINING="true", HOME=str(self.directory / "home"), TMPDIR=str(self.directory / "tmp"))
-        env.update(more)
-        return env
-
-    def command(self, playbook, *arguments, **variables):
-        name = playbook if "/" in str(playbook) else f"kestra_community.dr.{playbook}"
-        argv = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(self.inventory), str(name), *arguments]
-        return argv + (["-e", json.dumps(variables)] if variables else [])
-
-    def play(self, playbook, *arguments, env=None, timeout=900, **variables):
-        """Runs a playbook of the collection to its end."""
-        argv = self.command(playbook, *arguments, **variables)
-        if LAUNCHER == "ansible-runner":
-            argv = self.as_runner(playbook, arguments, variables)
-        done = subprocess.run(argv, env=self.environment(**(env or {})), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True, timeout=timeout, check=False)
-        self.watch.check(done.stdout, f"the output of {playbook}")
-        self.played.add((playbook, "-vvv" in arguments, done.returncode))
-        return Run(done.returncode, done.stdout, _custom_stats(done.stdout))
-
-    def as_runner(self, playbook, arguments, variables):
-        """The same as AWX does it: a project whose playbook imports ours, run by ansible-runner."""
-        private = self.directory / "runner"
-        (private / "project").mkdir(parents=True, exist_ok=True)
-        (private / "env").mkdir(exist_ok=True)
-        name = str(playbook) if "/" in str(playbook) else f"kestra_community.dr.{playbook}"
-        (private / "project" / "run.yml").write_text(json.dumps([{"ansible.builtin.import_playbook": name}]))
-        (private / "env" / "extravars").write_text(json.dumps(variables))
-        argv = [str(Path(sys.executable).with_name("ansible-runner")), "run", str(private), "-p", "run.yml",
-                "--inventory", str(self.inventory)]
-        return argv + ([f"--cmdline={shlex.join(arguments)}"] if arguments else [])
-
-    def begin(self, playbook, *arguments, env=None, **variables):
-        """Starts a playbook in a process group of its own; its output goes to a file."""
-        log = open(self.directory / "begun.log", "w+", encoding="utf-8")  # noqa: SIM115 - lives as long as the process
-        process = subprocess.Popen(self.command(playbook, *arguments, **variables), env=self.environment(**(env or {})),
-                                   stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
-        process.log = log
-        return process
-
-    def told(self, process):
-        """What a playbook that was begun has said so far."""
-        process.log.seek(0)
-        output = process.log.read()
-        self.watch.check(output, "the output of a playbook that was begun")
-        return output
-
-    def sql(self, statement, database="kestra", fetch=True):
-        """Asks the lab's server as its administrator."""
-        with psycopg.connect(host="127.0.0.1", port=self.postgresql_port, user="postgres", dbname=database, autocommit=True,
-                             password=(self.lab / "postgresql" / "admin-password").read_text().rstrip("\n")) as connection:
-            cursor = connection.execute(statement)
-            return cursor.fetchall() if fetch and cursor.description else None
-
-    def ctl(self, name, *arguments):
-        return subprocess.run([self.lab / "bin" / name, *arguments], capture_output=True, text=True, check=False, timeout=120)
-
-    def healthy(self):
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.management}/health", timeout=5) as answer:
-                return json.load(answer).get("status") == "UP"
-        except OSError:
-            return False
-
-    def wait_healthy(self, seconds=60):
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            if self.healthy():
-                return True
-            time.sleep(0.5)
-        return False
-
-    def api(self, path, data=None, method=None, content_type="application/x-yaml"):
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data=data, method=method)
-        if data is not None:
-            request.add_header("Content-Type", content_type)
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            body = answer.read()
-        return json.loads(body) if body else None
-
-    @property
-    def instance_id(self):
-        return self.api("/api/v1/configs")["uuid"]
-
-    def points(self):
-        return sorted(path.name for path in (self.vault / "kestra" / "points").glob("2*"))
-
-    def contents(self, database="kestra"):
-        """Every row of every table as a digest: what was there, independent of our own code."""
-        tables = [row[0] for row in self.sql(
-            "select format('%I.%I', schemaname, tablename) from pg_tables where schemaname = 'public' order by 1", database)]
-        return {table: self.sql(f"select count(*), md5(coalesce(string_agg(md5(t::text), '' order by md5(t::text)), '')) "
-                                f"from {table} t", database)[0] for table in tables}
-
-    @property
-    def held(self):
-        """The file that tells a person why Kestra stays down."""
-        return self.directory / "state" / "kestra" / "HELD"
-
-    def unsealed(self):
-        return sorted(path.name for path in (self.vault / "kestra" / "open").glob("2*"))
-
-    def point(self):
-        """A recovery point that no cut restore could go on with: the newest there is, or a new one."""
-        begun = self.vault / "kestra" / "restore"
-        listed = [name for name in self.points() if not (begun / name).exists()]
-        return listed[-1] if listed else self.play("backup").ok().report["recovery_point"]
-
-    def manifest(self, point):
-        return json.loads((self.vault / "kestra" / "points" / point / "manifest.json").read_text())
-
-    def kill_postgresql(self):
-        """kill -9 of the server and all its backends, as a power cut of its host."""
-        postmaster = int((self.lab / "postgresql" / "data" / "postmaster.pid").read_text().splitlines()[0])
-        family = [postmaster, *(pid for pid, (parent, _arguments) in processes().items() if parent == postmaster)]
-        for pid in family:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-
-
-def quoted(value):
-    """A value as a shell and systemd both read it in an environment file."""
-    return '"' + re.sub(r'(["\\\\`$])', r"\\\1", value) + '"'
-
-
-def processes():
-    """{pid: (pid of the parent, arguments)} of what runs now."""
-    found = {}
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError):
-            parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-            found[int(pid)] = (parent, Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"))
-    return found
-
-
-def _custom_stats(output):
-    """The dictionary that ansible-playbook prints below CUSTOM STATS."""
-    _before, found, after = output.partition("CUSTOM STATS:")
-    start = after.find("{")
-    return json.JSONDecoder().raw_decode(after[start:])[0] if found and start >= 0 else {}
-
-
-@pytest.fixture(scope="session")
-def lab():
-    # Below /var/tmp: other accounts must be able to enter, because PostgreSQL does not run as root.
+@contextlib.contextmanager
+def running(kind):
+    """A laboratory with Kestra at work; everything of it is watched for secrets."""
+    # Below /var/tmp: other accounts must be able to enter, because the servers do not run as root.
     directory = Path("/var/tmp") / f"kestra-dr-flows-{os.getpid()}-{int(time.time() * 1000) % 10 ** 8}"
     directory.mkdir(mode=0o755)
-    found = Lab(directory)
+    found = kind(directory)
     book = directory / "lab.yml"
     book.write_text(json.dumps([{
         "hosts": "kestra", "gather_facts": True, "tasks": [{"ansible.builtin.include_role": {
@@ -325,3 +38,17 @@ def lab():
     finally:
         found.play(str(book), kestra_dr_lab_entry="absent")
         shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def lab():
+    with running(PostgresqlLab) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def mysql_lab():
+    if "KESTRA_DR_TEST_MYSQL_BIN" not in os.environ:
+        pytest.skip("no MySQL server here (KESTRA_DR_TEST_MYSQL_BIN)")
+    with running(MysqlLab) as found:
+        yield found

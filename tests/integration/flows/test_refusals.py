@@ -106,10 +106,10 @@ def test_a_kestra_alive_elsewhere_during_a_backup(lab, stray):
 def test_a_kestra_alive_elsewhere_during_a_restore(lab, stray):
     """Refused before the swap: nothing live is replaced, and the same restore goes on once it is gone."""
     point, instance = lab.point(), lab.instance_id
-    live = [lab.sql("select oid from pg_database where datname = 'kestra'", "postgres"), (lab.lab / "storage").stat().st_ino]
+    live = [lab.identity(), (lab.lab / "storage").stat().st_ino]
     run = lab.play("restore", kestra_dr_recovery_point=point, kestra_dr_confirm=instance, kestra_dr_quiet_seconds=4).failed("not quiet")
     assert run.report["outcome"] == "failed" and run.report["headline"] == "nothing live was replaced"
-    assert live == [lab.sql("select oid from pg_database where datname = 'kestra'", "postgres"), (lab.lab / "storage").stat().st_ino]
+    assert live == [lab.identity(), (lab.lab / "storage").stat().st_ino]
     assert lab.healthy() and not lab.held.exists()
 
 

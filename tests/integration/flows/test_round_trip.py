@@ -69,8 +69,8 @@ def test_the_documented_commands_restore_it_by_hand(lab, story, tmp_path):
     try:
         done = subprocess.run(
             ["pg_restore", "--exit-on-error", "--no-owner", "--role=kestra", "-d", "by_hand", dump], capture_output=True, text=True, check=False,
-            env=dict(os.environ, PGHOST="127.0.0.1", PGPORT=str(lab.postgresql_port), PGUSER="postgres", PGTZ=component["timezone"],
-                     PGPASSWORD=(lab.lab / "postgresql" / "admin-password").read_text().rstrip("\n")))
+            env=dict(os.environ, PGHOST="127.0.0.1", PGPORT=str(lab.database_port), PGUSER="postgres", PGTZ=component["timezone"],
+                     PGPASSWORD=lab.admin_password))
         assert done.returncode == 0, done.stderr
         assert lab.contents("by_hand") == story["rows"]
     finally:
@@ -154,8 +154,8 @@ def test_check_mode_writes_nothing(lab):
 
 @pytest.mark.skipif(not FULL, reason="left to --full: a whole flow without any row (here its dump, in the part integration)")
 def test_no_row_anywhere_is_no_alarm(lab, tmp_path):
-    admin = dict(os.environ, PGHOST="127.0.0.1", PGPORT=str(lab.postgresql_port), PGUSER="postgres",
-                 PGPASSWORD=(lab.lab / "postgresql" / "admin-password").read_text().rstrip("\n"))
+    admin = dict(os.environ, PGHOST="127.0.0.1", PGPORT=str(lab.database_port), PGUSER="postgres",
+                 PGPASSWORD=lab.admin_password)
     lab.sql("create database nothing owner kestra", "postgres")
     schema = subprocess.run(["pg_dump", "--schema-only", "-d", "kestra"], env=admin, check=True, capture_output=True).stdout
     subprocess.run(["psql", "-q", "-v", "ON_ERROR_STOP=1", "-d", "nothing"], env=admin, input=schema, check=True, capture_output=True)

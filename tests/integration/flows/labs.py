@@ -1,0 +1,408 @@
+# Copyright (c) 2026, Kestra community DR contributors
+# GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Laboratories for the flow tests, one for each database, and the playbooks run on them as a user runs them."""
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pwd
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import psycopg
+import pymysql
+from ansible_collections.kestra_community.dr.tests.integration.flows.secret_watch import Watch
+
+# What starts the playbooks: ansible-playbook, or ansible-runner as AWX does.
+LAUNCHER = os.environ.get("KESTRA_DR_LAUNCHER", "ansible-playbook")
+ROOT = Path(__file__).resolve().parents[3]
+# Every flow of every test runs with secrets like these: quotes, %, @, :, blanks, backslashes, a dollar, not ASCII.
+CORES = {"database password": "hushDb7QxLm2", "administrator's password": "hushAdm9TkWp4", "repository password": "hushRep3VbNz8",
+         "secret of a flow": "hushFlw5YcRd6"}
+SECRETS = {name: f"""{core} it's "50%" @home:é/\\ $x&{{{{ü}}}}""" for name, core in CORES.items()}
+
+
+def free_ports(count):
+    """Ports nobody listens on at the moment."""
+    sockets = [socket.socket() for _number in range(count)]
+    try:
+        for item in sockets:
+            item.bind(("127.0.0.1", 0))
+        return [item.getsockname()[1] for item in sockets]
+    finally:
+        for item in sockets:
+            item.close()
+
+
+class Run:
+    """How a playbook ended."""
+
+    def __init__(self, rc, output, stats):
+        self.rc = rc
+        self.output = output
+        self.stats = stats
+
+    @property
+    def report(self):
+        """What the flow handed over with set_stats, as AWX gets it."""
+        return self.stats["kestra_dr_report"]
+
+    def ok(self):
+        assert self.rc == 0, self.output[-6000:]
+        return self
+
+    def failed(self, *words):
+        """It failed, and told these words."""
+        assert self.rc != 0, self.output[-6000:]
+        told = re.sub(r"\s+", " ", self.output)
+        for word in words:
+            assert word in told, f"{word!r} is not in\n{self.output[-6000:]}"
+        return self
+
+
+class Lab:
+    """A database server, the stand-in, a repository, and an inventory for them, all below one directory."""
+
+    # The name of the engine, of Kestra's type of it, and of the account that may do everything.
+    engine = kind = administrator = ""
+
+    def __init__(self, directory: Path):
+        self.directory = directory
+        self.lab = directory / "lab"
+        self.vault = directory / "state" / "vault"
+        self.repository = directory / "repository"
+        self.database_port, self.port, self.management = free_ports(3)
+        self.inventory = directory / "inventory.ini"
+        self.collections = directory / "collections"
+        namespace = self.collections / "ansible_collections" / "kestra_community"
+        namespace.mkdir(parents=True)
+        (namespace / "dr").symlink_to(ROOT)
+        for name in ("home", "tmp"):
+            (directory / name).mkdir()
+        self.watch = Watch(CORES)
+        self.played = set()
+        ctl = self.lab / "bin" / "kestra-server"
+        self.variables = {
+            "kestra_dr_python": sys.executable,
+            "kestra_dr_state_dir": str(directory / "state"),
+            "kestra_dr_runtime_dir": str(directory / "run"),
+            "kestra_dr_repository": str(self.repository),
+            "kestra_dr_repository_password_file": str(self.lab / "restic-password"),
+            "kestra_dr_manager": "command",
+            "kestra_dr_start_command": f"{ctl} start",
+            "kestra_dr_stop_command": f"{ctl} stop",
+            "kestra_dr_status_command": f"{ctl} status",
+            "kestra_dr_config_files": [str(self.lab / "kestra" / "application.yml")],
+            "kestra_dr_config_environment_files": [str(self.lab / "kestra" / "kestra.env")],
+            "kestra_dr_max_downtime": 240,
+            "kestra_dr_database_admin_user": self.administrator,
+            "kestra_dr_database_admin_password_file": str(self.admin_password_file),
+            "kestra_dr_lab_directory": str(self.lab),
+            "kestra_dr_lab_python": sys.executable,
+            "kestra_dr_lab_install": False,
+            "kestra_dr_lab_kestra_user": pwd.getpwuid(os.getuid()).pw_name,
+            "kestra_dr_lab_backend": self.engine,
+            f"kestra_dr_lab_{self.engine}_port": self.database_port,
+            "kestra_dr_lab_kestra_port": self.port,
+            "kestra_dr_lab_kestra_management_port": self.management,
+            "kestra_dr_lab_started": False,
+            "kestra_dr_lab_kestra_settings": {
+                "kestra": {"server": {"termination-grace-period": "5s"}},
+                "datasources": {self.kind: {"url": self.jdbc_url("kestra")}}},
+            **self.engine_variables(),
+        }
+        self.write_inventory()
+
+    @property
+    def admin_password_file(self):
+        return self.lab / self.engine / "admin-password"
+
+    @property
+    def admin_password(self):
+        return self.admin_password_file.read_text().rstrip("\n")
+
+    def engine_variables(self):
+        """What this engine needs besides."""
+        return {}
+
+    def jdbc_url(self, database):
+        """Kestra's URL of a database: TLS only."""
+        raise NotImplementedError
+
+    def harden_server(self):
+        """TLS only for Kestra's account, and SECRETS as passwords."""
+        raise NotImplementedError
+
+    def sql(self, statement, database="kestra"):
+        """Asks the lab's server as its administrator."""
+        raise NotImplementedError
+
+    def contents(self, database="kestra"):
+        """Every row of every table as a digest: what was there, independent of our own code."""
+        raise NotImplementedError
+
+    def identity(self):
+        """What stays the same as long as nobody replaces Kestra's database."""
+        raise NotImplementedError
+
+    def server_processes(self):
+        """The process ids of the database server, its first one in front."""
+        raise NotImplementedError
+
+    def harden(self):
+        """What managed services ask for, and what people choose: TLS only for Kestra's account, and awkward secrets."""
+        self.harden_server()
+        for name, file in (("database password", self.lab / "kestra" / "database-password"),
+                           ("administrator's password", self.admin_password_file),
+                           ("repository password", self.lab / "restic-password")):
+            file.write_text(SECRETS[name] + "\n")
+        environment = self.lab / "kestra" / "kestra.env"
+        kept = [line for line in environment.read_text().splitlines() if not line.startswith("KESTRA_LAB_DATABASE_PASSWORD=")]
+        environment.write_text("\n".join([*kept, f"KESTRA_LAB_DATABASE_PASSWORD={quoted(SECRETS['database password'])}",
+                                          f"SECRET_TOKEN={quoted(SECRETS['secret of a flow'])}"]) + "\n")
+
+    def write_inventory(self, hosts=("k1",), known=None):
+        """The inventory of the instance. known: its variables, those of the lab unless given."""
+        known = known or self.variables
+        lines = ["[kestra]"] + [f"{host} ansible_connection=local ansible_python_interpreter={sys.executable}" for host in hosts]
+        lines += ["[kestra:vars]"] + [f"{key}={json.dumps(value)}" if not isinstance(value, str) else f"{key}={value}"
+                                      for key, value in known.items()]
+        self.inventory.write_text("\n".join(lines) + "\n")
+
+    def environment(self, **more):
+        env = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
+        # The job files of the tests are their own, so that labs beside each other cannot meet.
+        env.update(ANSIBLE_COLLECTIONS_PATH=str(self.collections), ANSIBLE_NOCOLOR="1", ANSIBLE_SHOW_CUSTOM_STATS="1",
+                   ANSIBLE_HOME=str(self.directory / "ansible"), ANSIBLE_LOCALHOST_WARNING="false",
+                   ANSIBLE_PIPELINING="true", HOME=str(self.directory / "home"), TMPDIR=str(self.directory / "tmp"))
+        env.update(more)
+        return env
+
+    def command(self, playbook, *arguments, **variables):
+        name = playbook if "/" in str(playbook) else f"kestra_community.dr.{playbook}"
+        argv = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(self.inventory), str(name), *arguments]
+        return argv + (["-e", json.dumps(variables)] if variables else [])
+
+    def play(self, playbook, *arguments, env=None, timeout=900, **variables):
+        """Runs a playbook of the collection to its end."""
+        argv = self.command(playbook, *arguments, **variables)
+        if LAUNCHER == "ansible-runner":
+            argv = self.as_runner(playbook, arguments, variables)
+        done = subprocess.run(argv, env=self.environment(**(env or {})), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, timeout=timeout, check=False)
+        self.watch.check(done.stdout, f"the output of {playbook}")
+        self.played.add((playbook, "-vvv" in arguments, done.returncode))
+        return Run(done.returncode, done.stdout, _custom_stats(done.stdout))
+
+    def as_runner(self, playbook, arguments, variables):
+        """The same as AWX does it: a project whose playbook imports ours, run by ansible-runner."""
+        private = self.directory / "runner"
+        (private / "project").mkdir(parents=True, exist_ok=True)
+        (private / "env").mkdir(exist_ok=True)
+        name = str(playbook) if "/" in str(playbook) else f"kestra_community.dr.{playbook}"
+        (private / "project" / "run.yml").write_text(json.dumps([{"ansible.builtin.import_playbook": name}]))
+        (private / "env" / "extravars").write_text(json.dumps(variables))
+        argv = [str(Path(sys.executable).with_name("ansible-runner")), "run", str(private), "-p", "run.yml",
+                "--inventory", str(self.inventory)]
+        return argv + ([f"--cmdline={shlex.join(arguments)}"] if arguments else [])
+
+    def begin(self, playbook, *arguments, env=None, **variables):
+        """Starts a playbook in a process group of its own; its output goes to a file."""
+        log = open(self.directory / "begun.log", "w+", encoding="utf-8")  # noqa: SIM115 - lives as long as the process
+        process = subprocess.Popen(self.command(playbook, *arguments, **variables), env=self.environment(**(env or {})),
+                                   stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+        process.log = log
+        return process
+
+    def told(self, process):
+        """What a playbook that was begun has said so far."""
+        process.log.seek(0)
+        output = process.log.read()
+        self.watch.check(output, "the output of a playbook that was begun")
+        return output
+
+    def ctl(self, name, *arguments):
+        return subprocess.run([self.lab / "bin" / name, *arguments], capture_output=True, text=True, check=False, timeout=120)
+
+    def healthy(self):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.management}/health", timeout=5) as answer:
+                return json.load(answer).get("status") == "UP"
+        except OSError:
+            return False
+
+    def wait_healthy(self, seconds=60):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if self.healthy():
+                return True
+            time.sleep(0.5)
+        return False
+
+    def api(self, path, data=None, method=None, content_type="application/x-yaml"):
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data=data, method=method)
+        if data is not None:
+            request.add_header("Content-Type", content_type)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            body = answer.read()
+        return json.loads(body) if body else None
+
+    @property
+    def instance_id(self):
+        return self.api("/api/v1/configs")["uuid"]
+
+    def points(self):
+        return sorted(path.name for path in (self.vault / "kestra" / "points").glob("2*"))
+
+    @property
+    def held(self):
+        """The file that tells a person why Kestra stays down."""
+        return self.directory / "state" / "kestra" / "HELD"
+
+    def unsealed(self):
+        return sorted(path.name for path in (self.vault / "kestra" / "open").glob("2*"))
+
+    def point(self):
+        """A recovery point that no cut restore could go on with: the newest there is, or a new one."""
+        begun = self.vault / "kestra" / "restore"
+        listed = [name for name in self.points() if not (begun / name).exists()]
+        return listed[-1] if listed else self.play("backup").ok().report["recovery_point"]
+
+    def manifest(self, point):
+        return json.loads((self.vault / "kestra" / "points" / point / "manifest.json").read_text())
+
+    def kill_database(self):
+        """kill -9 of the server and all its processes, as a power cut of its host."""
+        for pid in self.server_processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+class PostgresqlLab(Lab):
+    engine, kind, administrator = "postgresql", "postgres", "postgres"
+
+    @property
+    def certificate(self):
+        return self.directory / "tls" / "server.pem"
+
+    def jdbc_url(self, database):
+        return (f"jdbc:postgresql://127.0.0.1:{self.database_port}/{database}"
+                f"?sslmode=verify-full&sslrootcert={self.certificate}")
+
+    def harden_server(self):
+        tls = self.certificate.parent
+        tls.mkdir()
+        key, owner = tls / "server.key", (self.lab / "postgresql").stat()
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+                        "-subj", "/CN=lab", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", self.certificate],
+                       check=True, capture_output=True)
+        os.chown(key, owner.st_uid, owner.st_gid)
+        key.chmod(0o600)
+        rules = self.lab / "postgresql" / "data" / "pg_hba.conf"
+        rules.write_text("hostnossl all kestra all reject\n" + rules.read_text())
+        for setting in (f"ssl_cert_file = '{self.certificate}'", f"ssl_key_file = '{key}'", "ssl = 'on'"):
+            self.sql(f"alter system set {setting}")
+        self.sql("select pg_reload_conf()")
+        # The administrator's last: it is what we log in with.
+        for role, name in (("kestra", "database password"), ("postgres", "administrator's password")):
+            self.sql(psycopg.sql.SQL("alter role {} password {}").format(psycopg.sql.Identifier(role), SECRETS[name]))
+
+    def sql(self, statement, database="kestra"):
+        with psycopg.connect(host="127.0.0.1", port=self.database_port, user="postgres", dbname=database, autocommit=True,
+                             password=self.admin_password) as connection:
+            cursor = connection.execute(statement)
+            return cursor.fetchall() if cursor.description else None
+
+    def contents(self, database="kestra"):
+        tables = [row[0] for row in self.sql(
+            "select format('%I.%I', schemaname, tablename) from pg_tables where schemaname = 'public' order by 1", database)]
+        return {table: self.sql(f"select count(*), md5(coalesce(string_agg(md5(t::text), '' order by md5(t::text)), '')) "
+                                f"from {table} t", database)[0] for table in tables}
+
+    def identity(self):
+        return self.sql("select oid from pg_database where datname = 'kestra'", "postgres")
+
+    def server_processes(self):
+        postmaster = int((self.lab / "postgresql" / "data" / "postmaster.pid").read_text().splitlines()[0])
+        return [postmaster, *(pid for pid, (parent, _arguments) in processes().items() if parent == postmaster)]
+
+
+class MysqlLab(Lab):
+    engine, kind, administrator = "mysql", "mysql", "root"
+
+    def engine_variables(self):
+        programs = os.environ["KESTRA_DR_TEST_MYSQL_BIN"]
+        return {"kestra_dr_lab_mysql_bin": programs, "kestra_dr_database_bin_dir": programs}
+
+    def jdbc_url(self, database):
+        return f"jdbc:mysql://127.0.0.1:{self.database_port}/{database}?sslMode=REQUIRED"
+
+    def harden_server(self):
+        for (host,) in self.sql("select host from mysql.user where user = 'kestra'"):
+            self.sql("alter user %s@%s identified by %s require ssl", "mysql", "kestra", host, SECRETS["database password"])
+        # At once: each statement is a session of its own.
+        hosts = [host for (host,) in self.sql("select host from mysql.user where user = 'root'")]
+        self.sql("alter user " + ", ".join(["%s@%s identified by %s"] * len(hosts)), "mysql",
+                 *(value for host in hosts for value in ("root", host, SECRETS["administrator's password"])))
+
+    def sql(self, statement, database="kestra", *values):
+        with pymysql.connect(host="127.0.0.1", port=self.database_port, user="root", database=database, autocommit=True,
+                             password=self.admin_password.encode(), charset="utf8mb4",
+                             init_command="set group_concat_max_len = 1073741824") as connection:
+            cursor = connection.cursor()
+            cursor.execute(statement, values or None)
+            return list(cursor.fetchall()) if cursor.description else None
+
+    def contents(self, database="kestra"):
+        found = {}
+        for (table,) in self.sql(f"select table_name from information_schema.tables where table_schema = '{database}' "
+                                 "and table_name not like 'kestra_dr%%' order by 1", "mysql"):
+            columns = [f"ifnull(hex(`{name}`), '-')" for (name,) in self.sql(
+                f"select column_name from information_schema.columns where table_schema = '{database}' "
+                f"and table_name = '{table}' order by ordinal_position", "mysql")]
+            row = f"md5(concat_ws('.', {', '.join(columns)}))"
+            found[f"{database}.{table}"] = self.sql(
+                f"select count(*), md5(ifnull(group_concat({row} order by {row} separator ''), '')) from `{database}`.`{table}`", "mysql")[0]
+        return found
+
+    def identity(self):
+        """When the tables were made; a table that moves keeps that."""
+        return self.sql("select table_name, create_time from information_schema.tables where table_schema = 'kestra' "
+                        "and table_name not like 'kestra_dr%' order by 1", "mysql")
+
+    def server_processes(self):
+        data = os.fsencode(self.lab / "mysql" / "data")
+        found = {pid: arguments for pid, (_parent, arguments) in processes().items()
+                 if any(data in argument for argument in arguments)}
+        return sorted(found)
+
+
+def quoted(value):
+    """A value as a shell and systemd both read it in an environment file."""
+    return '"' + re.sub(r'(["\\\\`$])', r"\\\1", value) + '"'
+
+
+def processes():
+    """{pid: (pid of the parent, arguments)} of what runs now."""
+    found = {}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+            found[int(pid)] = (parent, Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"))
+    return found
+
+
+def _custom_stats(output):
+    """The dictionary that ansible-playbook prints below CUSTOM STATS."""
+    _before, found, after = output.partition("CUSTOM STATS:")
+    start = after.find("{")
+    return json.JSONDecoder().raw_decode(after[start:])[0] if found and start >= 0 else {}
