@@ -7,6 +7,8 @@
 # unpacked.sh:
 #
 #   kdr_mysql                        # sets KDR_MYSQL_BIN, a directory with mysqld, mysql and mysqldump
+#   kdr_mysql_unpacked               # sets KDR_MYSQL, a directory that has them in bin/ and runs in a container too
+#   kdr_mysql_for_tests WHAT         # for parts of scripts/test: kdr_mysql, or says that WHAT is not run
 #
 # Debian carries them in unstable only, and calls MariaDB's client mysqldump elsewhere.
 
@@ -17,10 +19,26 @@ kdr_mysql() {
         grep -vq MariaDB; then
         KDR_MYSQL_BIN=$(dirname "$(command -v mysqld)")
     else
-        kdr_unpacked mysql kdr_mysql_programs mysql-server-core mysql-client-core tzdata || return $?
-        KDR_MYSQL_BIN=$KDR_UNPACKED/bin
+        kdr_mysql_unpacked || return $?
+        KDR_MYSQL_BIN=$KDR_MYSQL/bin
     fi
     export KDR_MYSQL_BIN
+}
+
+kdr_mysql_unpacked() {
+    kdr_unpacked mysql kdr_mysql_programs mysql-server-core mysql-client-core tzdata || return $?
+    KDR_MYSQL=$KDR_UNPACKED
+    export KDR_MYSQL
+}
+
+kdr_mysql_for_tests() {
+    local rc=0
+    kdr_mysql || rc=$?
+    case $rc in
+        0) export KESTRA_DR_TEST_MYSQL_BIN=$KDR_MYSQL_BIN ;;
+        2) printf 'not run: %s: no package source of this machine has MySQL\n' "$1" ;;
+        *) kdr_die "MySQL could not be made, see above" ;;
+    esac
 }
 
 kdr_mysql_programs() {
