@@ -306,15 +306,18 @@ kdr_pip() {
     "$python" -m pip --disable-pip-version-check --no-input --quiet --retries 8 "$@" </dev/null
 }
 
-# kdr_lab_python: after kdr_venv run; sets KDR_LAB_PYTHON for the laboratory's servers. They run as an account of their own,
-# which may be kept out of root's home.
+# kdr_lab_python [mysql]: after kdr_venv run; sets KDR_LAB_PYTHON for the laboratory's servers. They run as an account of
+# their own, which may be kept out of root's home.
 kdr_lab_python() {
+    local modules="psycopg, yaml" packages="python3-psycopg python3-yaml"
+    [ "${1:-}" != mysql ] || modules="cryptography, pymysql, yaml" packages="python3-cryptography python3-pymysql python3-yaml"
     KDR_LAB_PYTHON=$KDR_VENV/bin/python
     # By way of a shell: setpriv itself may still enter every directory when it starts the program.
     # shellcheck disable=SC2016 # the name is the inner shell's
     if [ "$(id -u)" -eq 0 ] && ! setpriv --reuid=65534 --regid=65534 --clear-groups -- \
-        sh -c 'exec "$0" -I -c "import psycopg, yaml"' "$KDR_LAB_PYTHON" 2>/dev/null; then
-        kdr_packages python3-psycopg python3-yaml || kdr_die "no package source of this machine has python3-psycopg"
+        sh -c 'exec "$0" -I -c "import $1"' "$KDR_LAB_PYTHON" "$modules" 2>/dev/null; then
+        # shellcheck disable=SC2086 # a list
+        kdr_packages $packages || kdr_die "no package source of this machine has $packages"
         KDR_LAB_PYTHON=/usr/bin/python3
     fi
     export KDR_LAB_PYTHON
