@@ -29,7 +29,7 @@ def test_help_needs_no_set_up():
     done = call("--help")
     assert done.returncode == 0
     assert done.stdout.startswith("Usage: scripts/drill") and done.stderr == ""
-    for option in ("--kestra", "--config", "--size", "--point", "--keep"):
+    for option in ("--backend", "--kestra", "--config", "--size", "--point", "--keep"):
         assert option in done.stdout
 
 
@@ -38,6 +38,8 @@ def test_help_needs_no_set_up():
     (["--size", "huge"], "--size cannot be huge"),
     (["--size=huge"], "--size cannot be huge"),
     (["--point", "live"], "--point cannot be live"),
+    (["--backend", "oracle"], "--backend cannot be oracle"),
+    (["--kestra", "/bin/sh", "--config", "/etc/passwd", "--backend", "mysql"], "the configuration names the database"),
     (["--frobnicate"], "unknown argument: --frobnicate"),
     (["small"], "unknown argument: small"),
     (["--kestra", "/bin/sh"], "belong together"),
@@ -54,7 +56,8 @@ def test_wrong_usage_ends_with_64_before_the_set_up(arguments, said):
 
 def test_defaults():
     found = options.parse([])
-    assert (found.kestra, found.config, found.size, found.point, found.keep) == (None, None, "small", "pinned", False)
+    assert (found.kestra, found.config, found.backend, found.size, found.point, found.keep) == (
+        None, None, "postgresql", "small", "pinned", False)
 
 
 def test_paths_become_absolute(tmp_path, monkeypatch):
