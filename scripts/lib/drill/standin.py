@@ -102,7 +102,7 @@ class StandIn:
             self._lab.root.chmod(0o711)
         begin = time.monotonic()
         ports = free_ports(3)
-        backend = self._options.backend if self._options else "postgresql"
+        backend = self._options.backend
         lab_variables = variables(
             self.directory, self._lab.root, os.geteuid(), self._python, ports, backend, os.environ.get("KDR_LAB_BIN"))
         scripts = {verb: f"{self._command} {verb}" for verb in ("start", "stop", "status")}

@@ -17,15 +17,15 @@ from importlib.metadata import version
 from pathlib import Path
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.core import clock, ids
-from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql.dump import Options as DumpOptions
 from drill import DrillError, leftovers, processes, standin
 from drill.console import Console, size
 from drill.labdir import LabDir
 from drill.playbooks import Playbooks
 
 from . import figures
+from .mysql import MysqlTools
+from .postgresql import PostgresqlTools
 from .scene import BIG_MB, SECTIONS, Scene
-from .tools import Tools
 
 EXIT_NOT_RUN, EXIT_USAGE = 1, 64
 ROOM = 6  # times the size of the largest database: it, its copy, two dumps, two repositories
@@ -42,6 +42,7 @@ def _interrupt(number, _frame):
 def parse(argv):
     """The options; tests/bench/run has checked their form."""
     parser = argparse.ArgumentParser(prog="tests/bench/run", add_help=False, allow_abbrev=False)
+    parser.add_argument("--backend", choices=("postgresql", "mysql"), default="postgresql")
     parser.add_argument("--size-mb", type=int, default=300)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--only", type=lambda text: text.split(","), default=list(SECTIONS))
@@ -112,11 +113,13 @@ class Command:
 
     def _measure(self) -> None:
         self._playbooks = self._new_playbooks()
-        self._kestra = standin.StandIn(self.lab, None, playbooks=self._playbooks, console=self.console,
+        self._kestra = standin.StandIn(self.lab, self.options, playbooks=self._playbooks, console=self.console,
                                        python=os.environ["KDR_LAB_PYTHON"])
         self._kestra.prepare((0, 0))
-        self._facts["machine"]["postgresql"] = self._kestra.database.facts()["version"]
-        tools = Tools(self.lab, self._kestra, collections=self._collections, jobs=DumpOptions().workers())
+        self._facts["machine"]["database"] = f"{self._kestra.database.title} {self._kestra.database.facts()['version']}"
+        kind = MysqlTools if self.options.backend == "mysql" else PostgresqlTools
+        programs = os.environ["KDR_MYSQL_BIN" if self.options.backend == "mysql" else "KDR_PG_BIN"]
+        tools = kind(self.lab, self._kestra, collections=self._collections, programs=programs)
         self._scene = Scene(self.options, self.lab, self._kestra, playbooks=self._playbooks, console=self.console,
                             tools=tools)
         self._scene.run()
@@ -145,7 +148,7 @@ class Command:
             path.parent.mkdir(mode=0o700)
         content = dict(
             self._facts, finished=clock.utc_now(), complete=failure is None, reason=failure or "",
-            size_mb=self.options.size_mb, repeat=self.options.repeat, only=self.options.only, big=self.options.big,
+            backend=self.options.backend, size_mb=self.options.size_mb, repeat=self.options.repeat, only=self.options.only, big=self.options.big,
             databases=self._scene.databases if self._scene else {},
             figures=[one.as_dict() for one in self._scene.figures] if self._scene else [])
         path.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
@@ -155,7 +158,7 @@ class Command:
         known = self._facts["machine"]
         self.console.line()
         self.console.line(f"{self.options.size_mb} MB, median of {self.options.repeat}, {known['cores']} cores, "
-                          f"PostgreSQL {known.get('postgresql', '?')}, restic {known['restic']}, "
+                          f"{known.get('database', '?')}, restic {known['restic']}, "
                           f"ansible-core {known['ansible_core']}, load at the start {known['load']}")
         if known["load"] > known["cores"] / 4:
             self.console.line("THE MACHINE WAS BUSY: these figures say little.")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 MB = 1_000_000
 DUMP_SPEED = 1.7
 RESTORE_SPEED = 1.5
+PIPE_SHARE = 1.05
 BACKUP_SHARE, BACKUP_SECONDS = 1.05, 15.0
 # "Does not grow" and "flat" within what two runs of the same differ by.
 DOWNTIME_GROWTH_SECONDS = 1.0
@@ -52,6 +53,12 @@ def speed(section, name, ours, plain, goal=None) -> Figure:
     ratio = statistics.median(plain) / statistics.median(ours)
     return Figure(section, name, ours, plain, "s", ratio, "plain / ours", f">= {goal}" if goal else "",
                   ratio >= goal if goal else None)
+
+
+def pipe(section, name, ours, plain) -> Figure:
+    """A dump through a compressor against the bare pipe."""
+    ratio = statistics.median(ours) / statistics.median(plain)
+    return Figure(section, name, ours, plain, "s", ratio, "ours / plain", f"<= {PIPE_SHARE}", ratio <= PIPE_SHARE)
 
 
 def whole_backup(name, ours, plain) -> Figure:

@@ -13,18 +13,14 @@ from drill.flow import MODES, START_SECONDS
 from drill.health import wait_up
 
 from . import figures
-from .tools import remove, stored
+from .tools import MIXED, remove, stored
 
 SECTIONS = ("dump", "restore", "backup", "downtime", "memory", "restic")
 BIG_MB = 2048
 # As the fill of the stand-in makes them, indexes included.
 ROWS_PER_MB = {"kestra": 540, "mixed": 520}
 FILES_PER_MB = 20
-MIXED = "kestra_mixed"
 CHANGED = 0.01
-_SHARES = """SELECT relname || ' ' ||
-  round(100 * pg_total_relation_size(relid) / sum(pg_total_relation_size(relid)) OVER ()) || ' %'
-  FROM pg_stat_user_tables ORDER BY pg_total_relation_size(relid) DESC LIMIT 3"""
 
 
 def content(shape, megabytes) -> tuple:
@@ -85,15 +81,10 @@ class Scene:
 
     # -- data --------------------------------------------------------------------------------------------------------
 
-    def _size(self, database) -> float:
-        """In MB."""
-        return int(self._tools.sql(database, f"SELECT pg_database_size('{database}')")) / figures.MB
-
     def _settle(self, shape, megabytes, database) -> None:
-        """After a fill: what vacuum would do at any moment is done, and what is there is known."""
-        self._tools.sql(database, "VACUUM ANALYZE")
-        name, held = f"{shape} {megabytes} MB", self._size(database)
-        shares = ", ".join(self._tools.sql(database, _SHARES).splitlines())
+        """After a fill: what the server would do at any moment is done, and what is there is known."""
+        shares = self._tools.analyse(database)
+        name, held = f"{shape} {megabytes} MB", self._tools.size(database)
         self.databases[name] = {"mb": round(held, 1), "shares": shares}
         self._console.step(f"database {name}: {held:.0f} MB ({shares})")
 
@@ -104,19 +95,19 @@ class Scene:
     def _grow(self, megabytes) -> None:
         """Kestra's database and storage to this size; by a little at least, for sizes below that of an empty one."""
         self._kestra.stop()
-        missing = max(1, megabytes - self._size(self._database))
+        missing = max(1, megabytes - self._tools.size(self._database))
         self._kestra.fill(*content("kestra", missing), seed=self._seed())
         self._settle("kestra", megabytes, self._database)
 
     def _mixed(self) -> None:
         """A second database beside Kestra's own."""
-        self._tools.command(self._kestra.directory / "bin" / "postgresql", "create", MIXED, self._tools.user)
+        self._tools.command(self._kestra.directory / "bin" / self._tools.engine, "create", MIXED, self._tools.user)
         configuration = yaml.safe_load(self._kestra.config.read_text("utf-8"))
-        source = configuration["datasources"]["postgres"]
-        source["url"] = source["url"].rpartition("/")[0] + "/" + MIXED
+        (source,) = configuration["datasources"].values()
+        source["url"] = source["url"].replace("/" + self._database, "/" + MIXED)
         config = self._tools.beside(self._kestra.config, "mixed.yml", yaml.safe_dump(configuration))
         self._kestra.fill(0, 0, shape="mixed", config=config)
-        missing = max(1, self.options.size_mb - self._size(MIXED))
+        missing = max(1, self.options.size_mb - self._tools.size(MIXED))
         self._kestra.fill(content("mixed", missing)[0], 0, shape="mixed", seed=self._seed(), config=config)
         self._settle("mixed", self.options.size_mb, MIXED)
 
@@ -133,25 +124,30 @@ class Scene:
     def _dumps(self, shape, database) -> None:
         def ours():
             remove(self._dump)
-            return self._tools.dump(database, self._dump)
+            return self._tools.dump(database, self._dump, **({"compress": "zstd"} if self._tools.piped else {}))
 
         def plain():
             remove(self._copy)
-            return self._tools.tar_dump(database, self._copy)
+            return self._tools.plain_dumped(database, self._copy)
 
-        goal = figures.DUMP_SPEED if shape == "mixed" else None
-        self._add(figures.speed("dump", f"{shape}, against pg_dump -F tar", *self._turns(ours, plain), goal))
+        took = self._turns(ours, plain)
+        if self._tools.piped:
+            self._add(figures.pipe("dump", f"{shape}, against mysqldump | zstd", *took))
+        else:
+            self._add(figures.speed("dump", f"{shape}, against pg_dump -F tar", *took,
+                                    figures.DUMP_SPEED if shape == "mixed" else None))
         remove(self._dump)
         remove(self._copy)
 
     def _restores(self, shape, database) -> None:
         component = self._tools.dump(database, self._dump).result["component"]
-        self._tools.tar_dump(database, self._copy)
-        goal = figures.RESTORE_SPEED if shape == "kestra" else None
+        self._tools.plain_dumped(database, self._copy)
+        plain = "zstd | mysql" if self._tools.piped else "pg_restore -d"
         self._add(figures.speed(
-            "restore", f"{shape}, against pg_restore -d",
+            "restore", f"{shape}, against {plain}",
             *self._turns(lambda: self._tools.restored(self._dump, component),
-                         lambda: self._tools.tar_restored(self._copy)), goal))
+                         lambda: self._tools.plain_restored(self._copy)),
+            figures.RESTORE_SPEED if shape == "kestra" and not self._tools.piped else None))
         remove(self._dump)
         remove(self._copy)
 
@@ -190,9 +186,7 @@ class Scene:
 
     def _flows(self, megabytes, bare) -> None:
         """Whole backups in both modes; with bare each beside the bare script, Kestra running."""
-        tables = self._tools.sql(self._database, (
-            "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables"
-            " WHERE schemaname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1")).split()
+        tables = self._tools.tables(self._database)
         for mode in MODES:
             ours, plain = [], []
             self._downtimes[mode, megabytes] = []
@@ -227,8 +221,8 @@ class Scene:
         sent = self._tools.restic_backup(self._dump.parent, [self._dump.name], repository)
         listed = self._tools.storage_list(self._kestra.target.storage)
         self._peaks[megabytes] = {
-            "postgresql_dump": dumped.peak, "postgresql_restore": restored.peak, "restic_backup": sent.peak,
-            "storage_inventory_info": listed.peak}
+            f"{self._tools.engine}_dump": dumped.peak, f"{self._tools.engine}_restore": restored.peak,
+            "restic_backup": sent.peak, "storage_inventory_info": listed.peak}
         remove(self._dump)
         remove(repository)
         self._console.step(f"memory at {megabytes} MB: " + ", ".join(

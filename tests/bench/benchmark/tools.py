@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from drill import DrillError
+from drill.standin import ADMINISTRATORS
 
 from .figures import MB
 
 RESTORED = "kestra_restored"
+MIXED = "kestra_mixed"
 MEASURED = Path(__file__).resolve().with_name("measured.py")
 
 
@@ -49,31 +51,36 @@ def is_json(line) -> bool:
 
 
 class Tools:
-    """Calls both. kestra: the laboratory of scripts/drill, which must be up."""
+    """Calls both; what belongs to one database engine is in the classes below it. kestra: the laboratory of scripts/drill,
+    which must be up. programs: directory of the engine's own."""
 
-    def __init__(self, lab, kestra, *, collections, jobs):
-        known = kestra.target.credentials
-        self._lab, self._kestra, self.jobs = lab, kestra, jobs
-        self._bin = Path(os.environ["KDR_PG_BIN"])
+    # The engine; whether the plain dump is compressed on its way, as ours then is.
+    engine = ""
+    piped = False
+
+    def __init__(self, lab, kestra, *, collections, programs):
+        self.known = kestra.target.credentials
+        self._lab, self._kestra, self._bin = lab, kestra, Path(programs)
         self.work = lab.work / "bench"
         self.work.mkdir(mode=0o700)
         self._out = self.work / "output"
         self.password_file = kestra.directory / "restic-password"
-        self.user = known["user"]
-        passwords = self.work / "pgpass"
-        admin = (kestra.directory / "postgresql" / "admin-password").read_text("utf-8").strip()
-        with open(passwords, "w", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, 0o600)) as handle:
-            for user, password in ((self.user, known["password"]), ("postgres", admin)):
-                handle.write(f"*:*:*:{user}:" + password.replace("\\", "\\\\").replace(":", "\\:") + "\n")
-        self._env = {name: text for name, text in os.environ.items() if not name.startswith(("ANSIBLE_", "PG"))}
-        self._env.update(PGHOST=known["host"], PGPORT=str(known["port"]), PGUSER=self.user, PGPASSFILE=str(passwords),
-                         PYTHONPATH=str(collections))
+        self.admin_password_file = kestra.directory / self.engine / "admin-password"
+        self.user, self.admin = self.known["user"], ADMINISTRATORS[self.engine]
+        self._env = {name: text for name, text in os.environ.items() if not name.startswith(("ANSIBLE_", "PG", "MYSQL"))}
+        self._env.update(PYTHONPATH=str(collections))
 
-    def _run(self, argv, *, user=None, cwd=None, given=None) -> None:
-        env = dict(self._env, PGUSER=user) if user else self._env
+    def _private(self, name, text) -> Path:
+        """A file for our own eyes."""
+        path = self.work / name
+        with open(path, "w", encoding="utf-8", opener=lambda target, flags: os.open(target, flags, 0o600)) as handle:
+            handle.write(text)
+        return path
+
+    def _run(self, argv, *, env=None, cwd=None, given=None) -> None:
         with open(self._out, "wb") as out:
             done = subprocess.run([str(one) for one in argv], input=given, stdout=out, stderr=subprocess.STDOUT,
-                                  env=env, cwd=cwd or self.work, check=False,
+                                  env=dict(self._env, **(env or {})), cwd=cwd or self.work, check=False,
                                   **({} if given else {"stdin": subprocess.DEVNULL}))
         if done.returncode:
             said = self._out.read_text("utf-8", "replace")[-2000:]
@@ -81,7 +88,7 @@ class Tools:
 
     def settle(self) -> None:
         """What was written before is on disk, so that the next run does not pay for it."""
-        self.sql("postgres", "CHECKPOINT")
+        self.checkpoint()
         os.sync()
 
     def timed(self, *steps) -> Took:
@@ -105,18 +112,53 @@ class Tools:
         made.chmod(known.st_mode & 0o7777)
         return made
 
+    # -- one engine's own --------------------------------------------------------------------------------------------
+
+    def checkpoint(self) -> None:
+        """The server writes its dirty pages."""
+        raise NotImplementedError
+
+    def size(self, database) -> float:
+        """In MB."""
+        raise NotImplementedError
+
+    def analyse(self, database) -> str:
+        """What the server would do at any moment is done. Returns the three largest tables with their shares."""
+        raise NotImplementedError
+
+    def tables(self, database) -> list:
+        """Names of all tables, ready for a statement."""
+        raise NotImplementedError
+
+    def bare_dump(self, database, dest) -> None:
+        """In the format of ours, by the plain tool."""
+        raise NotImplementedError
+
+    def count(self, database, tables) -> None:
+        """One count for each table."""
+        raise NotImplementedError
+
+    def plain_dump(self, database, dest) -> None:
+        """What ours is measured against."""
+        raise NotImplementedError
+
+    def plain_restore(self, source) -> None:
+        """Into RESTORED, which is there and empty."""
+        raise NotImplementedError
+
+    def create(self) -> None:
+        """RESTORED."""
+        raise NotImplementedError
+
+    def drop(self) -> None:
+        """RESTORED."""
+        raise NotImplementedError
+
+    def _own_restore(self) -> dict:
+        """Arguments of the restore that only this engine's module has."""
+        return {}
+
     # -- plain tools -------------------------------------------------------------------------------------------------
-
-    def pg(self, program, *arguments, user=None) -> None:
-        """A client program of PostgreSQL, as Kestra's role if not said otherwise."""
-        self._run([self._bin / program, "--no-password", *arguments], user=user)
-
-    def sql(self, database, *statements, user="postgres") -> str:
-        """Runs statements one by one; the output of all."""
-        wanted = [part for statement in statements for part in ("--command", statement)]
-        self.pg("psql", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1",
-                f"--dbname={database}", *wanted, user=user)
-        return self._out.read_text("utf-8")
 
     def restic(self, repository, *arguments, cwd=None) -> None:
         """Bare restic."""
@@ -129,22 +171,20 @@ class Tools:
         remove(dump.parent)
         dump.parent.mkdir()
         took = self.timed(
-            lambda: self.pg("pg_dump", "--format=directory", f"--jobs={self.jobs}", "--compress=0", f"--file={dump}",
-                            f"--dbname={database}"),
-            lambda: self.sql(database, *(f"SELECT count(*) FROM {table}" for table in tables), user=self.user),
+            lambda: self.bare_dump(database, dump), lambda: self.count(database, tables),
             lambda: self.restic(repository, "backup", "database", storage, cwd=dump.parent))
         remove(dump.parent)
         return took
 
-    def tar_dump(self, database, dest) -> Took:
-        """As Kestra documents it."""
-        return self.timed(lambda: self.pg("pg_dump", f"--dbname={database}", "-F", "tar", "-f", dest))
+    def plain_dumped(self, database, dest) -> Took:
+        """plain_dump, timed."""
+        return self.timed(lambda: self.plain_dump(database, dest))
 
-    def tar_restored(self, source) -> Took:
-        """As Kestra documents it, into a database that is there and empty."""
-        self.pg("createdb", f"--owner={self.user}", "--template=template0", RESTORED, user="postgres")
-        took = self.timed(lambda: self.pg("pg_restore", "-d", RESTORED, source))
-        self._drop()
+    def plain_restored(self, source) -> Took:
+        """plain_restore, timed."""
+        self.create()
+        took = self.timed(lambda: self.plain_restore(source))
+        self.drop()
         return took
 
     def bare_restic(self, path, repository) -> Took:
@@ -165,22 +205,18 @@ class Tools:
     def _config(self) -> dict:
         return {"files": [str(self._kestra.config)], "environment_files": [str(self._kestra.environment_file)]}
 
-    def dump(self, database, dest) -> Took:
-        """postgresql_dump in its default format."""
-        return self.module("postgresql_dump", dest=str(dest), database=database, config=self._config(),
-                           bin_dir=str(self._bin))
+    def dump(self, database, dest, **options) -> Took:
+        """The engine's dump module, in its default format if not told otherwise."""
+        return self.module(f"{self.engine}_dump", dest=str(dest), database=database, config=self._config(),
+                           bin_dir=str(self._bin), **options)
 
     def restored(self, source, component) -> Took:
-        """postgresql_restore into a database it creates, with its comparison."""
-        password = self._kestra.directory / "postgresql" / "admin-password"
-        took = self.module("postgresql_restore", source=str(source), component=component, target=RESTORED,
-                           owner=self.user, config=self._config(), login_user="postgres",
-                           login_password_file=str(password), bin_dir=str(self._bin))
-        self._drop()
+        """The engine's restore module into a database it creates, with its comparison."""
+        took = self.module(f"{self.engine}_restore", source=str(source), component=component, target=RESTORED,
+                           config=self._config(), login_user=self.admin,
+                           login_password_file=str(self.admin_password_file), **self._own_restore())
+        self.drop()
         return took
-
-    def _drop(self) -> None:
-        self.pg("dropdb", "--force", RESTORED, user="postgres")
 
     def restic_backup(self, base, paths, repository) -> Took:
         """restic_backup."""
