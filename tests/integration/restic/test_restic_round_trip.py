@@ -260,10 +260,10 @@ def test_a_repository_is_made_once(make, binary):
 def test_progress_is_real(restic, tmp_path):
     source = tmp_path / "app" / "storage"
     source.mkdir(parents=True)
-    total = 100_000_000  # much more than restic keeps in memory on its way to the repository
+    total = 300_000_000  # much more than restic keeps in memory on its way to the repository
     for number in range(10):
         (source / str(number)).write_bytes(os.urandom(total // 10))
-    restic.repository.limit_upload = restic.repository.limit_download = 25_000
+    restic.repository.limit_upload = restic.repository.limit_download = 60_000
     seen = []
 
     def report(done, total=None, message=None, unit="bytes"):
