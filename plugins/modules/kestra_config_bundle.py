@@ -17,7 +17,7 @@ description:
   - It needs no PyYAML. Without it, or with a malformed file, the names of the keys are found by indentation alone.
 options:
   dest:
-    description: Path of the bundle. Its directory must exist and should be private.
+    description: Path of the bundle. A directory that is missing is made, with mode 0700.
     type: path
     required: true
   host:
@@ -154,7 +154,7 @@ import socket
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.core import wiring
-from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import DrError
+from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import DrError, StateError
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.secrets import Redactor
 from ansible_collections.kestra_community.dr.plugins.module_utils.kestra import bundle, config, options, sources
 
@@ -189,11 +189,22 @@ def main():
         if not changed:
             size, digest = os.path.getsize(params["dest"]), bundle.files.sha256_file(params["dest"])
         elif not module.check_mode:
+            _private_directory(os.path.dirname(os.path.abspath(params["dest"])))
             size, digest = bundle.write(params["dest"], taken)
         return {"changed": changed, "dest": params["dest"], "size": size, "sha256": digest,
                 "missing": report.pop("missing"), "captured": report}
 
     wiring.run(module, body, redactor)
+
+
+def _private_directory(path):
+    before = os.umask(0o077)  # the mode of makedirs is that of the last directory only
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as exc:
+        raise StateError(f"The directory {path} for the bundle cannot be made: {exc.strerror}.", reason="not_found") from None
+    finally:
+        os.umask(before)
 
 
 def _holds(dest, taken):

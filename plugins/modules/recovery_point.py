@@ -36,7 +36,7 @@ options:
       - V(open) takes the lock of the instance, sweeps what dead runs left open, and makes a new recovery point, or goes
         on with the one given by O(id) or opened before by the same O(lock.run_id).
       - V(component) records a component of an open recovery point.
-      - V(sealed) checks everything, seals, and backs the manifest up to the repository.
+      - V(sealed) records what O(record) holds, checks everything, seals, and backs the manifest up to the repository.
       - V(aborted) ends the jobs of an open recovery point and removes it. Snapshots already made are removed by a later
         M(kestra_community.dr.recovery_point_prune).
     type: str
@@ -62,6 +62,10 @@ options:
       - Without it, whatever was recorded is sealed.
     type: list
     elements: str
+  record:
+    description: Components to record before the recovery point is sealed, by their names, each as O(facts).
+    type: dict
+    default: {}
   manifest:
     description:
       - Sections of the manifest only the flow knows, as C(instance), C(kestra), C(tools), C(consistency),
@@ -104,7 +108,9 @@ EXAMPLES = r"""
     vault: /var/lib/kestra-dr/vault
     instance: kestra
     id: "{{ point.id }}"
-    components: [database, storage, config]
+    components: [database, storage]
+    record:
+      storage: "{{ storage }}"
     manifest:
       consistency:
         mode: pinned
@@ -221,6 +227,12 @@ def seal(module, vault, redactor):
     sealed, checks = None, []
     if fresh:
         lock.check(vault.lock, run_id=params["lock"]["run_id"])
+        for name, facts in params["record"].items():
+            manifest.validate_component(name, facts, sealed=False)
+            if not module.check_mode:
+                points.add_component(vault, point, name, facts)
+        if module.check_mode and params["record"]:  # what is not recorded cannot be checked further
+            return dict(where, changed=True, checks=[], manifest=None, digest=None)
         if not module.check_mode:
             points.whole_ids(vault, point, [item["id"] for item in snapshots])
         checks = points.check_before_seal(vault, point, params["components"],
@@ -271,7 +283,8 @@ def main():
         state={"type": "str", "required": True, "choices": ["open", "component", "sealed", "aborted"]},
         id={"type": "str"}, flow={"type": "str", "default": "backup"},
         component={"type": "str", "choices": list(manifest.COMPONENTS)}, facts={"type": "dict"},
-        components={"type": "list", "elements": "str"}, manifest={"type": "dict", "default": {}},
+        components={"type": "list", "elements": "str"}, record={"type": "dict", "default": {}},
+        manifest={"type": "dict", "default": {}},
         repository={"type": "str"})
     module = AnsibleModule(
         argument_spec=spec, supports_check_mode=True, mutually_exclusive=options.MUTUALLY_EXCLUSIVE,

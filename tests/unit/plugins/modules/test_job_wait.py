@@ -103,6 +103,20 @@ def test_a_time_limit_may_end_the_step(tmp_path, step):
     assert jobs.read(tmp_path / "job")["state"]["error"]["reason"] == "aborted"
 
 
+def test_several_steps_are_waited_for_together(tmp_path, step):
+    step("return {'n': 1}")
+    asked = [{"name": "one", "job_dir": str(tmp_path / "job")}, {"name": "other", "job_dir": str(tmp_path / "other")}]
+    told = kestra_runner.run(job_wait, jobs=asked, slice=0.5)
+    assert told["reached"] is False and told["results"]["other"] is None
+    told = kestra_runner.run(job_wait, jobs=asked, timeout=0.5)
+    assert told["reason"] == "job_timeout" and "other" in told["msg"] and str(tmp_path / "job ") not in told["msg"]
+    (tmp_path / "job").rename(tmp_path / "other")
+    step("return {'n': 2}")
+    told = kestra_runner.run(job_wait, jobs=asked, timeout=20)
+    assert told["reached"] is True and told["results"] == {"one": {"n": 2}, "other": {"n": 1}}
+    assert kestra_runner.run(job_wait)["failed"] and kestra_runner.run(job_wait, jobs=asked, job_dir="/x")["failed"]
+
+
 def test_a_step_that_died_before_its_first_word_is_told_by_ansible(tmp_path):
     (tmp_path / "results").write_text(json.dumps({"failed": True, "msg": "missing required arguments: dest"}))
     told = ask(tmp_path, results_file=str(tmp_path / "results"))

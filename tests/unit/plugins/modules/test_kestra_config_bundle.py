@@ -57,7 +57,7 @@ def test_check_mode_writes_nothing(options):
 
 @pytest.mark.parametrize("change, reason", [
     ({"config": {}}, "config_missing"), ({"extra_paths": ["/nowhere"]}, "file_missing"),
-    ({"max_bytes": 1}, "bundle_too_large"), ({"dest": "/nowhere/b.json"}, "not_found"),
+    ({"max_bytes": 1}, "bundle_too_large"), ({"dest": "/dev/null/b.json"}, "not_found"),
     ({"plugins_dir": "/nowhere"}, "file_missing"),
 ])
 def test_failures(options, change, reason):

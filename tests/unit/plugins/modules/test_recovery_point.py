@@ -41,7 +41,8 @@ class Flow:
                    "repository": str(self.base / "repository"), "repository_password_file": str(self.base / "password")}
         return self.call("sealed", check=check, id=point, **{**options, **more})
 
-    def fill(self, opened):
+    def store(self, opened):
+        """Puts data into the repository; the component that describes it."""
         directory = Path(opened["staging"], "config")
         directory.mkdir()
         (directory / "h1.json").write_bytes(BUNDLE)
@@ -57,7 +58,10 @@ class Flow:
             "files": [{"path": "h1.json", "size": len(BUNDLE), "sha256": hashlib.sha256(BUNDLE).hexdigest()}],
             "bytes": len(BUNDLE),
         }
-        return self.call("component", id=opened["id"], component="config", facts=facts)
+        return facts
+
+    def fill(self, opened):
+        return self.call("component", id=opened["id"], component="config", facts=self.store(opened))
 
 
 @pytest.fixture
@@ -65,6 +69,16 @@ def flow(tmp_path, monkeypatch):
     found = Flow(tmp_path)
     monkeypatch.setattr(recovery_point, "Restic", lambda repository, redactor: found.repository)
     return found
+
+
+def test_sealing_records_what_it_is_given(flow):
+    opened = flow.call("open")
+    facts = flow.store(opened)
+    planned = flow.seal(opened["id"], check=True, record={"config": facts})
+    assert planned["changed"] is True and not flow.vault.components(opened["id"])
+    assert flow.seal(opened["id"], check=True, record={"config": dict(facts, held="nowhere")})["failed"] is True
+    done = flow.seal(opened["id"], record={"config": facts})
+    assert done["manifest"]["components"]["config"] == facts
 
 
 def test_from_open_to_sealed(flow):
