@@ -36,7 +36,7 @@ options:
     elements: dict
     suboptions:
       name:
-        description: What the step is called in RV(results).
+        description: What the step is called in RV(steps).
         type: str
         required: true
       job_dir:
@@ -143,7 +143,7 @@ result:
   description: The result of the step, once it has ended.
   type: dict
   returned: with O(job_dir)
-results:
+steps:
   description: The result of each step by its name, once all have ended.
   type: dict
   returned: with O(jobs)
@@ -186,7 +186,7 @@ def look(params, asked, check_mode):
 def together(asked, outcomes):
     """What is returned of several steps."""
     running = [outcome for outcome in outcomes if not outcome["reached"]]
-    return {"reached": not running, "results": {job["name"]: outcome["result"] for job, outcome in zip(asked, outcomes)},
+    return {"reached": not running, "steps": {job["name"]: outcome["result"] for job, outcome in zip(asked, outcomes)},
             "progress": running[0]["progress"] if running else None}
 
 

@@ -107,13 +107,13 @@ def test_several_steps_are_waited_for_together(tmp_path, step):
     step("return {'n': 1}")
     asked = [{"name": "one", "job_dir": str(tmp_path / "job")}, {"name": "other", "job_dir": str(tmp_path / "other")}]
     told = kestra_runner.run(job_wait, jobs=asked, slice=0.5)
-    assert told["reached"] is False and told["results"]["other"] is None
+    assert told["reached"] is False and told["steps"]["other"] is None
     told = kestra_runner.run(job_wait, jobs=asked, timeout=0.5)
     assert told["reason"] == "job_timeout" and "other" in told["msg"] and str(tmp_path / "job ") not in told["msg"]
     (tmp_path / "job").rename(tmp_path / "other")
     step("return {'n': 2}")
     told = kestra_runner.run(job_wait, jobs=asked, timeout=20)
-    assert told["reached"] is True and told["results"] == {"one": {"n": 2}, "other": {"n": 1}}
+    assert told["reached"] is True and told["steps"] == {"one": {"n": 2}, "other": {"n": 1}}
     assert kestra_runner.run(job_wait)["failed"] and kestra_runner.run(job_wait, jobs=asked, job_dir="/x")["failed"]
 
 
