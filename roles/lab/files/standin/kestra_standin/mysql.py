@@ -258,13 +258,16 @@ def _unseen(consumer):
 
 @functools.lru_cache(maxsize=None)
 def _tls(mode):
-    """What the driver is told about TLS: used where the server has it, unless DISABLED."""
+    """What the driver is told about TLS, from Connector/J's sslMode: PREFERRED uses it where the server has it."""
     if mode == "DISABLED":
         return {"ssl_disabled": True}
-    context = ssl.create_default_context() if mode.startswith("VERIFY") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # Since 1.2 the driver prefers it by itself, and takes a context for a demand; older ones took it for a wish.
+    if mode == "PREFERRED" and pymysql.VERSION[:2] >= (1, 2):
+        return {}
+    checked = mode.startswith("VERIFY")
+    context = ssl.create_default_context() if checked else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = mode == "VERIFY_IDENTITY"
-    if not mode.startswith("VERIFY"):
-        context.verify_mode = ssl.CERT_NONE
+    context.verify_mode = ssl.CERT_REQUIRED if checked else ssl.CERT_NONE
     return {"ssl": context}
 
 
