@@ -508,7 +508,7 @@ def test_it_starts_and_waits_while_another_session_reads_and_locks(standin, wait
         other.rows("START TRANSACTION WITH CONSISTENT SNAPSHOT")
         for (table,) in other.rows("SELECT table_name FROM information_schema.tables WHERE table_schema = database()"):
             other.rows("SELECT count(*) FROM " + table)
-        other.rows("SELECT id FROM executions WHERE id = %s FOR UPDATE", (found["id"],))
+        other.rows('SELECT id FROM executions WHERE "key" = %s FOR UPDATE', (found["id"],))
         standin.start("second")
         standin.flow(HELLO, "second")
         assert standin.execute("company.team", "hello", wait=False)["state"]["current"] == "CREATED"

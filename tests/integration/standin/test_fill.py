@@ -66,6 +66,8 @@ def test_shapes(standin, shape, shares):
     found = fill(standin, "--rows", "6000", "--shape", shape)
     total = sum(one["bytes"] for one in found["tables"].values())
     for table, (least, most) in shares.items():
+        # MySQL does not tell how large its full-text indexes are, and those of logs are the largest.
+        least -= 10 if standin.server.engine == "mysql" and table == "logs" else 0
         assert least <= 100 * found["tables"][table]["bytes"] / total <= most, found["tables"]
     assert abs(sum(found["tables"][table]["rows"] for table in ("logs", "metrics", "executions", "queues")) - 6000) < 5
 
