@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Kestra community DR contributors
 # GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A real PostgreSQL server for the session, a database and stand-in processes per test."""
+"""Real PostgreSQL and MySQL servers for the session, a database and stand-in processes per test."""
 from __future__ import annotations
 
 import contextlib
@@ -18,6 +18,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -51,8 +52,13 @@ def binaries():
 class Postgres:
     """A private server; root cannot run one, so root lets nobody run it."""
 
+    # What differs in the tests' own questions.
+    engine, kind, text = "postgresql", "postgres", "value::text"
+    everyone = ("consumer_indexer AND consumer_executor AND consumer_worker AND consumer_scheduler AND"
+                " consumer_flow_topology")
+
     def __init__(self, directory, where):
-        self.directory, self.where = Path(directory), where
+        self.directory, self.where, self.programs = Path(directory), where, str(where)
         self.port = free_port()
         self.user = {}
         if os.geteuid() == 0:
@@ -86,6 +92,79 @@ class Postgres:
         return psycopg.connect(host=str(self.directory), port=self.port, user="postgres", dbname=database,
                                autocommit=True)
 
+    def make(self, database):
+        with self.admin() as connection:
+            connection.execute("CREATE DATABASE %s OWNER kestra" % database)
+
+    def drop(self, database):
+        with self.admin() as connection:
+            connection.execute("DROP DATABASE IF EXISTS %s WITH (FORCE)" % database)
+
+    def rows(self, database, statement, arguments=None):
+        with self.admin(database) as connection:
+            return connection.execute(statement, arguments).fetchall()
+
+    @staticmethod
+    def at(path):
+        return "value #>> '{%s}'" % path.replace(".", ",")
+
+    @staticmethod
+    def seen(consumer):
+        return "consumer_" + consumer
+
+
+class MySql:
+    """A private server of the MySQL tests."""
+
+    engine, kind, text = "mysql", "mysql", "value"
+    everyone = "coalesce(consumers, '') = 'indexer,executor,worker,scheduler,flow_topology'"
+
+    def __init__(self, server, connect, programs):
+        self.server, self.connect, self.programs, self.port = server, connect, programs, server.port
+        self.start, self.stop = server.start, lambda: server.stop(signal.SIGKILL)
+        server.start()
+        server.sql("CREATE USER kestra@'%%' IDENTIFIED BY %s", arguments=(PASSWORD,))
+
+    def make(self, database):
+        self.server.sql("CREATE DATABASE " + database)
+        self.server.sql("GRANT ALL ON %s.* TO kestra@'%%'" % database)
+
+    def drop(self, database):
+        self.server.drop(database)
+
+    def session(self, database):
+        found = self.connect.connect(self.server.admin(), database)
+        found.rows("SET SESSION sql_mode = 'ANSI_QUOTES'")
+        return found
+
+    def rows(self, database, statement, arguments=None):
+        with self.session(database) as session:
+            return session.rows(statement, arguments)
+
+    @staticmethod
+    def at(path):
+        return "value ->> '$.%s'" % path
+
+    @staticmethod
+    def seen(consumer):
+        return "find_in_set('%s', consumers) > 0" % consumer
+
+
+@pytest.fixture(scope="session")
+def mysql():
+    sys.path.insert(0, str(HERE.parents[1] / "mysql"))
+    harness = pytest.importorskip("mysql_harness", reason="its libraries are missing")
+    if not harness.versions.find_servers(harness.BIN):
+        pytest.skip("no MySQL server on this machine, and none in KESTRA_DR_TEST_MYSQL_BIN")
+    directory = tempfile.mkdtemp(prefix="kestra-standin-my-")
+    os.chmod(directory, 0o711)
+    server = harness.Server(directory)
+    try:
+        yield MySql(server, harness.connect, harness.BIN)
+    finally:
+        server.destroy()
+        shutil.rmtree(directory, ignore_errors=True)
+
 
 @pytest.fixture(scope="session")
 def postgres():
@@ -107,22 +186,22 @@ class Standin:
     """Stand-in processes that share one database and one storage."""
 
     def __init__(self, server, directory):
-        self.postgres, self.directory = server, Path(directory)
+        self.server, self.directory = server, Path(directory)
         self.database = "k_" + uuid.uuid4().hex[:12]
         self.storage = self.directory / "storage"
         self.processes, self.ports = {}, {}
-        with server.admin() as connection:
-            connection.execute("CREATE DATABASE %s OWNER kestra" % self.database)
+        server.make(self.database)
 
     def configuration(self, **server):
         settings = {"terminationGracePeriod": "2s", "liveness": {
             "interval": "1s", "timeout": "2s", "initialDelay": "0s", "heartbeatInterval": "500ms"}}
         settings.update(server)
+        kind = self.server.kind
         return {
-            "datasources": {"postgres": {
-                "url": "jdbc:postgresql://127.0.0.1:%d/%s" % (self.postgres.port, self.database),
+            "datasources": {kind: {
+                "url": "jdbc:%s://127.0.0.1:%d/%s" % (self.server.engine, self.server.port, self.database),
                 "username": "kestra", "password": "${STANDIN_TEST_PASSWORD}"}},
-            "kestra": {"repository": {"type": "postgres"}, "queue": {"type": "postgres"}, "server": settings,
+            "kestra": {"repository": {"type": kind}, "queue": {"type": kind}, "server": settings,
                        "storage": {"type": "local", "local": {"base-path": str(self.storage)}}},
             "micronaut": {"server": {"host": "127.0.0.1"}},
         }
@@ -199,12 +278,16 @@ class Standin:
         return found
 
     def rows(self, statement, arguments=None):
-        with self.postgres.admin(self.database) as connection:
-            return connection.execute(statement, arguments).fetchall()
+        return self.server.rows(self.database, statement, arguments)
+
+    def documents(self, table, where="true"):
+        """Documents of a table, with the digits of their numbers."""
+        return [json.loads(text, parse_float=Decimal) for (text,) in self.rows(
+            "SELECT %s FROM %s WHERE %s" % (self.server.text, table, where))]
 
     def states(self, where="true"):
         return {row[0]: row[1] for row in self.rows(
-            "SELECT state_current::text, count(*) FROM executions WHERE %s GROUP BY 1" % where)}
+            "SELECT state_current, count(*) FROM executions WHERE %s GROUP BY 1" % where)}
 
     def close(self):
         for process in self.processes.values():
@@ -225,14 +308,17 @@ def until(condition, seconds, explain=lambda: ""):
 
 
 @pytest.fixture
-def standin(postgres, tmp_path):
-    one = Standin(postgres, tmp_path)
+def standin(request, tmp_path):
+    """On PostgreSQL, unless a test is parametrised with the names of databases."""
+    server = request.getfixturevalue("mysql" if getattr(request, "param", "postgresql") == "mysql" else "postgres")
+    one = Standin(server, tmp_path)
     try:
         yield one
     finally:
         one.close()
-        with contextlib.suppress(psycopg.Error), postgres.admin() as connection:
-            connection.execute("DROP DATABASE IF EXISTS %s WITH (FORCE)" % one.database)
+        with contextlib.suppress(Exception):
+            # The test may have ended the server.
+            server.drop(one.database)
 
 
 @pytest.fixture

@@ -31,8 +31,13 @@ PLAY = """\
 
 
 @pytest.fixture
-def play(postgres):
-    """Runs an entry point: (exit code, output). Below /tmp, where the servers' account can go."""
+def play(request):
+    """Runs an entry point: (exit code, output). Below /tmp, where the servers' account can go.
+
+    On PostgreSQL, unless a test is parametrised with the names of databases.
+    """
+    backend = getattr(request, "param", "postgresql")
+    server = request.getfixturevalue("mysql" if backend == "mysql" else "postgres")
     playbook = shutil.which("ansible-playbook", path="%s:%s" % (Path(sys.executable).parent, os.environ["PATH"]))
     if playbook is None:
         pytest.skip("no ansible-playbook on this machine")
@@ -41,27 +46,30 @@ def play(postgres):
     found = importlib.util.find_spec("ansible_collections.kestra_community.dr.plugins")
     collections = Path(list(found.submodule_search_locations)[0]).parents[3]
     ports = [free_port() for _number in range(3)]
+    programs = {"kestra_dr_lab_%s_bin" % backend: server.programs} if server.programs else {}
     variables = {
         "kestra_dr_lab_directory": str(directory / "lab dir"), "kestra_dr_lab_python": sys.executable,
-        "kestra_dr_lab_postgresql_port": ports[0], "kestra_dr_lab_kestra_port": ports[1],
-        "kestra_dr_lab_kestra_management_port": ports[2], "kestra_dr_lab_install": False,
-        "kestra_dr_lab_postgresql_bin": str(postgres.where), "ansible_python_interpreter": sys.executable,
-        "kestra_dr_lab_kestra_environment": {"SECRET_TOKEN": "aHVudGVyMg=="}}
+        "kestra_dr_lab_backend": backend, "kestra_dr_lab_%s_port" % backend: ports[0],
+        "kestra_dr_lab_kestra_port": ports[1], "kestra_dr_lab_kestra_management_port": ports[2],
+        "kestra_dr_lab_install": False,
+        "ansible_python_interpreter": sys.executable,
+        "kestra_dr_lab_kestra_environment": {"SECRET_TOKEN": "aHVudGVyMg=="}, **programs}
     if os.geteuid() == 0:
         # The Python of the tests may lie where only root can go.
         variables.update(kestra_dr_lab_kestra_user="root", kestra_dr_lab_user="kestra-lab-test")
     (directory / "play.yml").write_text(PLAY, encoding="utf-8")
     (directory / "variables.json").write_text(json.dumps(variables), encoding="utf-8")
 
-    def run(entry):
+    def run(entry, **others):
         done = subprocess.run(
-            [playbook, "-i", "localhost,", "play.yml", "-e", "@variables.json", "-e", "entry=" + entry],
+            [playbook, "-i", "localhost,", "play.yml", "-e", "@variables.json",
+             "-e", json.dumps(dict(others, entry=entry))],
             cwd=directory, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=600,
             env=dict(os.environ, ANSIBLE_COLLECTIONS_PATH=str(collections), ANSIBLE_NOCOLOR="1", LC_ALL="C.UTF-8",
                      ANSIBLE_LOCAL_TEMP=str(directory / "tmp")))
         return done.returncode, done.stdout + done.stderr
 
-    run.directory, run.ports = directory / "lab dir", ports
+    run.directory, run.ports, run.backend = directory / "lab dir", ports, backend
     try:
         yield run
     finally:
@@ -85,6 +93,7 @@ def script(directory, name, *arguments):
                           text=True, check=False, timeout=90)
 
 
+@pytest.mark.parametrize("play", ["postgresql", "mysql"], indirect=True)
 def test_the_laboratory_comes_up_is_lost_and_goes(play):
     code, output = play("present")
     assert code == 0, output
@@ -100,13 +109,20 @@ def test_the_laboratory_comes_up_is_lost_and_goes(play):
             "http://127.0.0.1:%d/api/v1/namespaces/company.team/kv/a" % play.ports[1], b"1", method="PUT"),
             timeout=10):
         assert (lab / "storage" / "company" / "team" / "_kv" / "a.ion").exists()
-    for name in ("restic-password", "postgresql/admin-password", "kestra/database-password", "kestra/kestra.env"):
+    for name in ("restic-password", play.backend + "/admin-password", "kestra/database-password", "kestra/kestra.env"):
         assert (lab / name).stat().st_mode & 0o077 == 0
     secret = (lab / "kestra" / "database-password").read_text().strip()
     assert secret not in output and secret not in (lab / "kestra" / "application.yml").read_text()
 
     code, output = play("present")
     assert (code, changed(output)) == (0, 0), output
+
+    other = {"postgresql": "mysql", "mysql": "postgresql"}[play.backend]
+    code, output = play("present", kestra_dr_lab_backend=other)
+    assert code != 0 and "holds a laboratory on " + play.backend in " ".join(output.split()), output
+
+    commands = ("status", "stop", "status", "start", "status")
+    assert [script(lab, play.backend, command).returncode for command in commands] == [0, 0, 3, 0, 0]
 
     assert script(lab, "kestra-server", "start").stdout.startswith("already running")
     assert script(lab, "kestra-server", "stop").returncode == 0
@@ -126,12 +142,23 @@ def test_the_laboratory_comes_up_is_lost_and_goes(play):
     deadline = time.monotonic() + 20
     while script(lab, "kestra-server", "status").returncode == 0 and time.monotonic() < deadline:
         time.sleep(0.2)
-    assert 'database "kestra" does not exist' in (lab / "kestra" / "kestra.log").read_text()
+    assert {"postgresql": 'database "kestra" does not exist', "mysql": "Unknown database 'kestra'"}[play.backend] in (
+        lab / "kestra" / "kestra.log").read_text()
 
     code, output = play("absent")
     assert code == 0, output
     assert not lab.exists()
     assert "kestra-lab-test" not in Path("/etc/passwd").read_text()
+
+
+def test_a_server_that_is_not_mysql_is_refused(play, tmp_path):
+    (tmp_path / "mysqld").write_text("#!/bin/sh\necho 'mysqld  Ver 11.8.3-MariaDB for debian-linux-gnu on x86_64'\n")
+    (tmp_path / "mysqld").chmod(0o755)
+    for directory in (tmp_path, tmp_path / "nothing"):
+        code, output = play("present", kestra_dr_lab_backend="mysql", kestra_dr_lab_mysql_bin=str(directory))
+        output = " ".join(output.split())
+        assert code != 0 and "Kestra does not run on MariaDB" in output and "kestra_dr_lab_mysql_bin" in output, output
+    assert not play.directory.exists()
 
 
 def test_a_directory_of_someone_else_is_not_touched(play):

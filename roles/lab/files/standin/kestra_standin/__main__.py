@@ -15,11 +15,10 @@ from . import NAME, NOTICE, personality, version_tuple
 try:
     import yaml
 
-    from . import config, flows, postgresql
+    from . import config, database, flows
     from .server import ROLES, Server, set_up_logging
 except ImportError as missing:
-    sys.exit("%s: %s. It needs a Python with psycopg (3.1 or later) and PyYAML; KESTRA_STANDIN_PYTHON names one."
-             % (NAME, missing))
+    sys.exit("%s: %s. It needs a Python with PyYAML; KESTRA_STANDIN_PYTHON names one." % (NAME, missing))
 
 
 class _Parser(argparse.ArgumentParser):
@@ -58,8 +57,8 @@ def parse(arguments):
         one.add_argument("--no-indexer", action="store_true")
     system = commands.add_parser("sys", help="system commands").add_subparsers(
         dest="system", parser_class=_Parser, required=True)
-    database = system.add_parser("database").add_subparsers(dest="database", parser_class=_Parser, required=True)
-    database.add_parser("migrate", parents=[common])
+    base = system.add_parser("database").add_subparsers(dest="database", parser_class=_Parser, required=True)
+    base.add_parser("migrate", parents=[common])
     plugins = commands.add_parser("plugins", help="plugins").add_subparsers(
         dest="plugins", parser_class=_Parser, required=True)
     plugins.add_parser("list", parents=[common])
@@ -91,14 +90,14 @@ def main(arguments=None):
             print(yaml.safe_dump(configuration.tree, sort_keys=True), end="")
             return 0
         if options.command == "sys":
-            store = postgresql.Store(config.database(configuration)[1])
+            store = database.store(*config.database(configuration))
             store.migrate(version_tuple(personality()), logging.getLogger(NAME))
             print("Successfully run the database schema migration.")
             return 0
         _name_process()
         return Server(options.role, configuration, options.port, options.threads, not options.no_indexer,
                       getattr(options, "flow_path", None)).run()
-    except (config.ConfigurationError, ValueError, OSError) + postgresql.ERRORS as error:
+    except (config.ConfigurationError, ValueError, OSError) + database.errors() as error:
         print("%s: %s" % (NAME, str(error).strip() or type(error).__name__), file=sys.stderr)
         return 1
 

@@ -143,23 +143,38 @@ def database(configuration):
     if kind is None:
         raise ConfigurationError("kestra.repository.type is not set")
     queue = configuration.get("kestra.queue.type", kind)
-    if kind != "postgres" or queue != "postgres":
+    if kind not in _ENGINES or queue != kind:
         raise ConfigurationError(
-            "this stand-in runs on PostgreSQL only, not on repository %s with queue %s" % (kind, queue))
-    base = "datasources.postgres."
+            "this stand-in runs on PostgreSQL or on MySQL, not on repository %s with queue %s" % (kind, queue))
+    engine, port, own = _ENGINES[kind]
+    base = "datasources.%s." % kind
     url = configuration.get(base + "url")
-    if not url or not url.startswith("jdbc:postgresql:"):
-        raise ConfigurationError("datasources.postgres.url is not a jdbc:postgresql: address")
+    if not url or not url.startswith("jdbc:%s:" % engine):
+        raise ConfigurationError("%surl is not a jdbc:%s: address" % (base, engine))
     parts = urlsplit(url[len("jdbc:"):])
     query = {key: found[-1] for key, found in parse_qs(parts.query).items()}
+    user = configuration.get(base + "username", query.get("user"))
+    return engine, dict({
+        "host": parts.hostname or "localhost", "port": parts.port or port,
+        "database": unquote(parts.path.lstrip("/")) or user, "user": user,
+        "password": str(configuration.get(base + "password", query.get("password")) or ""),
+    }, **own(configuration, base, query))
+
+
+def _postgresql(configuration, base, query):
+    """What only PostgreSQL has."""
     ssl = {name: query[name] for name in ("sslmode", "sslrootcert", "sslcert", "sslkey") if name in query}
     if query.get("ssl", "").lower() == "true" and "sslmode" not in ssl:
         ssl["sslmode"] = "verify-full"
-    user = configuration.get(base + "username", query.get("user"))
-    return "postgresql", {
-        "host": parts.hostname or "localhost", "port": parts.port or 5432,
-        "database": unquote(parts.path.lstrip("/")) or user, "user": user,
-        "password": str(configuration.get(base + "password", query.get("password")) or ""),
-        "schema": configuration.get(base + "schema", query.get("currentSchema")),
-        "ssl": ssl, "timezone": timezone(configuration.environ),
-    }
+    return {"schema": configuration.get(base + "schema", query.get("currentSchema")), "ssl": ssl,
+            "timezone": timezone(configuration.environ)}
+
+
+def _mysql(_configuration, _base, query):
+    """What only MySQL has: sslMode as Connector/J knows it."""
+    plain = query.get("useSSL", "").lower() == "false"
+    return {"ssl_mode": query.get("sslMode", "DISABLED" if plain else "PREFERRED").upper()}
+
+
+# kestra.repository.type: our name of it, its default port, what its address has that the other's has not.
+_ENGINES = {"postgres": ("postgresql", 5432, _postgresql), "mysql": ("mysql", 3306, _mysql)}

@@ -372,14 +372,13 @@ class Executor:
     def ended(self, work, flow, execution):
         """Clear what was kept for a running execution, and let a queued one go."""
         work.delete("executorstate", execution["id"])
-        work.remove("executordelayed", "value ->> 'executionId' = %s", (execution["id"],))
+        work.remove("executordelayed", self.store.text("executionId") + " = %s", (execution["id"],))
         if execution["state"]["current"] == "KILLED":
             # Workers notice that their row is gone and interrupt the task.
-            work.remove("worker_job_running", "value #>> '{taskRun,executionId}' = %s", (execution["id"],))
+            work.remove("worker_job_running", self.store.text("taskRun.executionId") + " = %s", (execution["id"],))
         if flow.get("concurrency"):
-            waiting = work.documents("execution_queued", "namespace = %s AND flow_id = %s",
-                                     (execution["namespace"], execution["flowId"]),
-                                     "ORDER BY date LIMIT 1 FOR UPDATE SKIP LOCKED")
+            waiting = work.claim("execution_queued", "namespace = %s AND flow_id = %s",
+                                 (execution["namespace"], execution["flowId"]), "date", 1)
             for key, _row in waiting:
                 work.delete("execution_queued", key)
                 queued = work.get("executions", key, lock=True)
@@ -390,8 +389,7 @@ class Executor:
     def delays(self):
         """Handle what is due; how many there were."""
         with self.store.tx() as work:
-            due = work.documents("executordelayed", "date <= clock_timestamp()", (),
-                                 "ORDER BY date LIMIT 20 FOR UPDATE SKIP LOCKED")
+            due = work.claim("executordelayed", "date <= " + self.store.NOW, (), "date", 20)
             for key, delay in due:
                 work.delete("executordelayed", key)
                 self.step(work, delay["executionId"], lambda progress, delay=delay: progress.due(delay))

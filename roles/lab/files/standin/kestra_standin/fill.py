@@ -21,10 +21,9 @@ from decimal import Decimal
 from . import NAME, personality, version_tuple
 
 try:
-    from . import config, flows, model, postgresql, storage, values
+    from . import config, database, flows, model, storage, values
 except ImportError as missing:
-    sys.exit("%s-fill: %s. It needs a Python with psycopg (3.1 or later) and PyYAML; KESTRA_STANDIN_PYTHON names one."
-             % (NAME, missing))
+    sys.exit("%s-fill: %s. It needs a Python with PyYAML; KESTRA_STANDIN_PYTHON names one." % (NAME, missing))
 
 # Share of the rows of each table. By bytes, `kestra` comes out at about nine tenths logs, `mixed` at about
 # 61 % logs and 24 % queues.
@@ -214,7 +213,7 @@ class Maker:
                         "type": "task", "taskRun": run, "task": task,
                         "runContext": {"variables": {"inputs": execution["inputs"]}}}),
                 ))
-                queues.append(("io.kestra.core." + kind, key, values.dumps(document), "t", "t", "t", "t", "t"))
+                queues.append((database.CORE + kind, key, values.dumps(document)))
         return {"executions": rows, "logs": logs, "metrics": metrics, "queues": queues}, written
 
     def statics(self, files):
@@ -252,24 +251,29 @@ def _spread(total, count, number, executions):
 
 _COLUMNS = {
     "executions": ("key", "value"), "logs": ("key", "value"), "metrics": ("key", "value"),
-    "queues": ("type", "key", "value") + tuple("consumer_" + one for one in postgresql.CONSUMERS),
+    "queues": ("type", "key", "value"),
     "flows": ("key", "value", "source_code"), "dashboards": ("key", "value", "source_code"),
 }
 _state = {}
 
 
-def _begin(settings, base, tenant, seed, until):
-    store = postgresql.Store(settings)
-    _state.update(store=store, connection=store.connect(), storage=storage.LocalStorage(base, tenant),
+def _begin(engine, settings, base, tenant, seed, until):
+    _state.update(store=database.store(engine, settings), storage=storage.LocalStorage(base, tenant),
                   maker=Maker(seed, until, tenant))
+
+
+def _load(store, rows):
+    """Write {table: rows}; messages are ones that everyone has seen."""
+    with store.tx() as work:
+        for table, lines in rows.items():
+            seen = store.CONSUMED if table == "queues" else {}
+            work.load(table, _COLUMNS[table] + tuple(seen), (line + tuple(seen.values()) for line in lines))
 
 
 def _write_chunk(job):
     number, count, plan = job
     rows, written = _state["maker"].chunk(number, count, plan)
-    with _state["connection"].transaction():
-        for table, lines in rows.items():
-            _state["store"].load(_state["connection"], table, _COLUMNS[table], lines)
+    _load(_state["store"], rows)
     for path, content in written.items():
         _state["storage"].put(path, content)
     return count
@@ -279,9 +283,9 @@ def fill(configuration, options, show=lambda text: None):
     """Fill the database and storage a configuration names; returns what was written and how large it is."""
     began = time.monotonic()
     tenant = "main" if version_tuple(personality(configuration.environ)) >= (0, 23) else None
-    _engine, settings = config.database(configuration)
+    engine, settings = config.database(configuration)
     base = configuration.get("kestra.storage.local.base-path", "/tmp/kestra/storage")
-    store = postgresql.Store(settings)
+    store = database.store(engine, settings)
     store.migrate(version_tuple(personality(configuration.environ)), _Quiet())
     plan = {table: int(options.rows * share) for table, share in SHAPES[options.shape].items()}
     plan["executions"] = max(1 if options.rows or options.files else 0, plan["executions"])
@@ -290,24 +294,21 @@ def fill(configuration, options, show=lambda text: None):
     until = values.parse_iso(options.until)
     maker = Maker(options.seed, until, tenant)
     rows, written = maker.statics(fixed)
-    connection = store.connect()
-    with connection.transaction():
-        for table, lines in rows.items():
-            store.load(connection, table, _COLUMNS[table], lines)
-    connection.close()
+    _load(store, rows)
+    # The processes below must not share a connection of this one.
+    store.close()
     place = storage.LocalStorage(base, tenant)
     for path, (content, metadata) in written.items():
         place.put(path, content, metadata)
     jobs = [(number, min(CHUNK, plan["executions"] - number * CHUNK), plan)
             for number in range(-(-plan["executions"] // CHUNK))]
-    arguments = (settings, base, tenant, options.seed, until)
+    arguments = (engine, settings, base, tenant, options.seed, until)
     # Chunks are small enough for every process to stay busy to the end, whatever the number of rows.
     with ProcessPoolExecutor(options.jobs, initializer=_begin, initargs=arguments) as pool:
         for done in itertools.accumulate(pool.map(_write_chunk, jobs)):
             show("%d of %d executions, %.0f s" % (done, plan["executions"], time.monotonic() - began))
     store.analyze()
     tables, size = store.sizes()
-    store.close()
     return {"tables": {name: {"rows": found[0], "bytes": found[1]} for name, found in tables.items()}, "bytes": size,
             "files_written": options.files, "seconds": round(time.monotonic() - began, 1), "shape": options.shape,
             "seed": options.seed}
@@ -330,7 +331,7 @@ def main(arguments=None):
     parser.add_argument("--shape", choices=sorted(SHAPES), default="kestra")
     parser.add_argument("--seed", default="1", help="letters and digits")
     parser.add_argument("--files", type=int, default=0, help="files in the internal storage")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="COPY streams at once")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes at once")
     parser.add_argument("--until", default="2026-11-01T00:00:00Z", help="date before which everything happened")
     parser.add_argument("--quiet", action="store_true")
     options = parser.parse_args(arguments)
@@ -339,7 +340,7 @@ def main(arguments=None):
     try:
         found = fill(config.read(options.config), options,
                      (lambda text: None) if options.quiet else lambda text: print(text, file=sys.stderr))
-    except (config.ConfigurationError, ValueError, OSError) + postgresql.ERRORS as error:
+    except (config.ConfigurationError, ValueError, OSError) + database.errors() as error:
         print("%s-fill: %s" % (NAME, str(error).strip() or type(error).__name__), file=sys.stderr)
         return 1
     print(values.dumps(dict(found, seconds=Decimal(str(found["seconds"])))))

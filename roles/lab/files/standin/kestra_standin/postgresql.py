@@ -1,24 +1,20 @@
 # Copyright (c) 2026, Kestra community DR contributors
 # GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Everything the stand-in says to PostgreSQL: Kestra 0.21's table layout, its migrations, and all statements.
+"""What the stand-in says to PostgreSQL in its own way: Kestra 0.21's table layout, its migrations, and statements.
 
 The layout is described by data (which JSON path feeds which generated column) and the statements are made from that.
-Another database is another module with the same Store.
 """
 from __future__ import annotations
 
 import contextlib
-import queue
-import threading
-import time
-import zlib
 
 import psycopg
 from psycopg import sql
 from psycopg.types.json import set_json_loads
 
 from . import NAME, values
+from .database import CONSUMERS, CORE, BaseStore, BaseWork
 
 ENUMS = {
     "state_type": ("CREATED RUNNING PAUSED RESTARTED KILLING SUCCESS WARNING FAILED KILLED"
@@ -273,181 +269,19 @@ def migrations(version):
 
 
 MIGRATION_LOCK = 7086214103
-CONSUMERS = ("indexer", "executor", "worker", "scheduler", "flow_topology")
-ERRORS = (psycopg.Error,)
 
 
-class Store:
-    """The database of one stand-in process: a small pool of connections and every statement.
-
-    settings: host, port, database, user, password, schema (or None), ssl (dict of libpq options), timezone.
-    """
-
-    engine = "postgresql"
-    errors = ERRORS
-
-    @staticmethod
-    def is_away(error):
-        """True when the server cannot be reached, as opposed to a statement it refused."""
-        return isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)) and not isinstance(error, (
-            psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure, psycopg.errors.LockNotAvailable))
-
-    def __init__(self, settings, size=12):
-        self.settings = settings
-        self._idle = queue.LifoQueue()
-        self._room = threading.BoundedSemaphore(size)
-        self._closed = False
-
-    # connections -----------------------------------------------------------------------------------------------
-
-    def connect(self):
-        """A new autocommit connection. The session's time zone is the process's, as pgjdbc does it."""
-        wanted = self.settings
-        options = "-c TimeZone=%s" % wanted["timezone"]
-        if wanted.get("schema"):
-            options += " -c search_path=%s" % wanted["schema"]
-        arguments = dict(host=wanted["host"], port=wanted["port"], dbname=wanted["database"], user=wanted["user"],
-                         password=wanted["password"] or None, connect_timeout=5, application_name=NAME,
-                         options=options, autocommit=True, keepalives_idle=30, **wanted.get("ssl") or {})
-        connection = psycopg.connect(**{key: value for key, value in arguments.items() if value is not None})
-        connection.prepare_threshold = 3
-        set_json_loads(values.loads, connection)
-        return connection
-
-    @contextlib.contextmanager
-    def tx(self):
-        """One transaction: a Work. Errors roll back; a connection that broke is dropped."""
-        self._room.acquire()
-        try:
-            try:
-                connection = self._idle.get_nowait()
-            except queue.Empty:
-                connection = self.connect()
-            try:
-                with connection.transaction():
-                    yield Work(connection)
-            except BaseException:
-                if connection.broken or connection.closed:
-                    # What lies idle was made before the server went away: useless too.
-                    self._drain()
-                raise
-            finally:
-                if connection.broken or connection.closed or self._closed:
-                    connection.close()
-                else:
-                    self._idle.put(connection)
-        finally:
-            self._room.release()
-
-    def _drain(self):
-        while True:
-            try:
-                self._idle.get_nowait().close()
-            except queue.Empty:
-                return
-
-    def close(self):
-        """Close what is idle; what is in use is closed when it is given back."""
-        self._closed = True
-        self._drain()
-
-    def ping(self):
-        """The server's product and version; raises when it is away."""
-        with self.tx() as work:
-            return {"database": "PostgreSQL", "version": work.one("SHOW server_version")[0]}
-
-    # bulk ------------------------------------------------------------------------------------------------------
-
-    @staticmethod
-    def load(connection, table, columns, rows):
-        """COPY rows (lists of text or None) into a table; returns how many."""
-        statement = sql.SQL("COPY {} ({}) FROM STDIN").format(
-            sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns)))
-        count, block, size = 0, [], 0
-        with connection.cursor() as cursor, cursor.copy(statement) as copy:
-            for row in rows:
-                line = "\t".join("\\N" if text is None else text.replace("\\", "\\\\").replace("\t", "\\t").replace(
-                    "\n", "\\n") for text in row) + "\n"
-                block.append(line)
-                size += len(line)
-                count += 1
-                if size > 1 << 18:
-                    copy.write("".join(block))
-                    block, size = [], 0
-            copy.write("".join(block))
-        return count
-
-    def analyze(self):
-        """Refresh the planner's statistics."""
-        connection = self.connect()
-        try:
-            connection.execute("ANALYZE")
-        finally:
-            connection.close()
-
-    def sizes(self):
-        """{table: [rows, bytes with indexes]} and the database's bytes."""
-        with self.tx() as work:
-            names = [row[0] for row in work.rows(
-                "SELECT tablename FROM pg_tables WHERE schemaname = current_schema() ORDER BY 1")]
-            tables = {name: [work.count(name), work.one("SELECT pg_total_relation_size(%s::regclass)", (name,))[0]]
-                      for name in names}
-            return tables, work.one("SELECT pg_database_size(current_database())")[0]
-
-    # migrations ------------------------------------------------------------------------------------------------
-
-    def migrate(self, version, log):
-        """Bring the schema up to date; several processes may call it at once. Returns how many steps ran."""
-        connection = self.connect()
-        try:
-            while not connection.execute("SELECT pg_try_advisory_lock(%s)", (MIGRATION_LOCK,)).fetchone()[0]:
-                time.sleep(0.2)
-            known = set()
-            if connection.execute("SELECT to_regclass('flyway_schema_history')").fetchone()[0] is not None:
-                found = connection.execute("SELECT version FROM flyway_schema_history WHERE success")
-                known = {row[0] for row in found}
-            pending = [step for step in migrations(version) if step[0] not in known]
-            future = known - {step[0] for step in migrations(version)}
-            if future:
-                log.warning("Schema has a version (%s) that is newer than the latest available migration",
-                            max(future, key=lambda text: [int(part) for part in text.split(".")]))
-            if not pending:
-                return 0
-            with connection.transaction():
-                if not known:
-                    log.info("Creating Schema History table ...")
-                    connection.execute(HISTORY_TABLE)
-            for number, description, statements in pending:
-                script = "V%s__%s.sql" % (number.replace(".", "_"), description.replace(" ", "_"))
-                started = time.monotonic()
-                with connection.transaction():
-                    if statements:
-                        connection.execute(statements)
-                    connection.execute(
-                        "INSERT INTO flyway_schema_history (installed_rank, version, description, type, script,"
-                        " checksum, installed_by, execution_time, success) SELECT coalesce(max(installed_rank), 0) + 1,"
-                        " %s, %s, 'SQL', %s, %s, current_user, %s, true FROM flyway_schema_history",
-                        (number, description, script, zlib.crc32(statements.encode()) - (1 << 31),
-                         int((time.monotonic() - started) * 1000)))
-                log.info('Migrating schema to version "%s - %s"', number, description)
-            return len(pending)
-        finally:
-            connection.close()
-
-
-class Work:
+class Work(BaseWork):
     """The statements, inside one transaction."""
 
-    def __init__(self, connection):
-        self.connection = connection
+    HAS_TRIGGERS = "value ? 'triggers'"
+    LATEST_FLOWS = (
+        "(SELECT DISTINCT ON (namespace, id) namespace, id, revision, deleted, value, source_code, fulltext FROM flows"
+        " ORDER BY namespace, id, revision DESC) AS latest")
 
-    def one(self, text, arguments=None):
-        """First row of a query, or None."""
-        return self.connection.execute(text, arguments).fetchone()
-
-    def rows(self, text, arguments=None):
-        """All rows of a query."""
-        return self.connection.execute(text, arguments).fetchall()
+    def run(self, text, arguments=None):
+        """Run a statement; its cursor."""
+        return self.connection.execute(text, arguments)
 
     @contextlib.contextmanager
     def savepoint(self):
@@ -455,13 +289,12 @@ class Work:
         with self.connection.transaction():
             yield
 
-    # documents -------------------------------------------------------------------------------------------------
+    @staticmethod
+    def mentions(text):
+        """(condition, arguments) for flows with the words of a text."""
+        return "fulltext @@ fulltext_search(%s)", [text]
 
-    def get(self, table, key, lock=False, skip_locked=False):
-        """The document with this key, or None; optionally locked for update."""
-        tail = (" FOR UPDATE SKIP LOCKED" if skip_locked else " FOR UPDATE") if lock else ""
-        row = self.one(sql.SQL("SELECT value FROM {} WHERE key = %s" + tail).format(sql.Identifier(table)), (key,))
-        return row[0] if row else None
+    # documents -------------------------------------------------------------------------------------------------
 
     def put(self, table, key, value, **extra):
         """Insert or replace a document; extra are the columns that are not generated (source_code)."""
@@ -478,34 +311,38 @@ class Work:
             sql.Identifier(table))
         return self.connection.execute(statement, (key, values.dumps(value))).rowcount == 1
 
-    def add_many(self, table, pairs):
+    def add_many(self, table, documents):
         """Insert (key, document) pairs in one go."""
         statement = sql.SQL("INSERT INTO {} (key, value) VALUES (%s, %s) ON CONFLICT (key) DO NOTHING").format(
             sql.Identifier(table))
         with self.connection.cursor() as cursor:
-            cursor.executemany(statement, [(key, values.dumps(value)) for key, value in pairs])
-
-    def delete(self, table, key):
-        """Delete a document; True when there was one."""
-        return self.connection.execute(
-            sql.SQL("DELETE FROM {} WHERE key = %s").format(sql.Identifier(table)), (key,)).rowcount > 0
-
-    def documents(self, table, where="true", arguments=(), tail=""):
-        """[(key, value)] with a condition over the generated columns."""
-        return self.rows(self._where("SELECT key, value FROM", table, where + " " + tail), arguments)
-
-    def count(self, table, where="true", arguments=()):
-        """Number of rows under a condition."""
-        return self.one(self._where("SELECT count(*) FROM", table, where), arguments)[0]
+            cursor.executemany(statement, self.pairs(documents))
 
     def remove(self, table, where, arguments):
         """Delete rows under a condition; returns how many."""
-        return self.connection.execute(self._where("DELETE FROM", table, where), arguments).rowcount
+        return self.run("DELETE FROM " + table + " WHERE " + where, arguments).rowcount
 
-    @staticmethod
-    def _where(verb, table, where):
-        # Joined, not formatted: a condition may hold the braces of a JSON path.
-        return sql.SQL(" ").join([sql.SQL(verb), sql.Identifier(table), sql.SQL("WHERE " + where)])
+    def claim(self, table, where, arguments, order, limit):
+        """[(key, document)] of the first rows nobody has locked, locked."""
+        return self.documents(table, where, arguments, "ORDER BY %s LIMIT %d FOR UPDATE SKIP LOCKED" % (order, limit))
+
+    def load(self, table, columns, rows):
+        """COPY rows (lists of text) into a table; returns how many."""
+        statement = sql.SQL("COPY {} ({}) FROM STDIN").format(
+            sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns)))
+        count, block, size = 0, [], 0
+        with self.connection.cursor() as cursor, cursor.copy(statement) as copy:
+            for row in rows:
+                line = "\t".join(text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n")
+                                 for text in row) + "\n"
+                block.append(line)
+                size += len(line)
+                count += 1
+                if size > 1 << 18:
+                    copy.write("".join(block))
+                    block, size = [], 0
+            copy.write("".join(block))
+        return count
 
     # queues ----------------------------------------------------------------------------------------------------
 
@@ -513,7 +350,7 @@ class Work:
         """Put a message into the queue. kind is the class name below io.kestra.core."""
         self.connection.execute(
             "INSERT INTO queues (type, key, value, consumer_group) VALUES (%s::text::queue_type, %s, %s, %s)",
-            ("io.kestra.core." + kind, key, values.dumps(value), group))
+            (CORE + kind, key, values.dumps(value), group))
 
     def poll(self, consumer, kinds, limit, older_than=0.0):
         """[(offset, kind, key, value)] not yet seen by the consumer, locked against the consumer's other processes."""
@@ -522,9 +359,8 @@ class Work:
             'SELECT "offset", type::text, key, value FROM queues WHERE type = ANY(%s::text[]::queue_type[])'
             ' AND {flag} = false AND updated <= clock_timestamp() - make_interval(secs => %s)'
             ' ORDER BY "offset" LIMIT %s FOR UPDATE SKIP LOCKED').format(flag=flag)
-        found = self.rows(statement, (["io.kestra.core." + kind for kind in kinds], float(older_than), limit))
-        prefix = len("io.kestra.core.")
-        return [(offset, kind[prefix:], key, value) for offset, kind, key, value in found]
+        found = self.rows(statement, ([CORE + kind for kind in kinds], float(older_than), limit))
+        return [(offset, kind[len(CORE):], key, value) for offset, kind, key, value in found]
 
     def consumed(self, consumer, offsets):
         """Mark messages as seen by the consumer."""
@@ -536,69 +372,119 @@ class Work:
         """Delete messages older than so many seconds; returns how many."""
         return self.remove("queues", "updated < clock_timestamp() - make_interval(secs => %s)", (float(retention),))
 
-    # questions -------------------------------------------------------------------------------------------------
 
-    def flow(self, namespace, flow_id, revision=None):
-        """(document, source) of a flow's given or latest revision that is not deleted, or None."""
-        where = "namespace = %s AND id = %s"
-        arguments = [namespace, flow_id]
-        if revision is not None:
-            where += " AND revision = %s"
-            arguments.append(revision)
-        row = self.one("SELECT value, source_code FROM flows WHERE " + where + " ORDER BY revision DESC LIMIT 1",
-                       arguments)
-        if row is None or (revision is None and row[0].get("deleted")):
-            return None
-        return row
+class Store(BaseStore):
+    """The database of one stand-in process.
 
-    def last_revision(self, namespace, flow_id):
-        """The highest revision of a flow, deleted ones too; 0 when there never was one."""
-        return self.one("SELECT coalesce(max(revision), 0) FROM flows WHERE namespace = %s AND id = %s",
-                        (namespace, flow_id))[0]
+    settings: host, port, database, user, password, schema (or None), ssl (dict of libpq options), timezone.
+    """
 
-    LATEST_FLOWS = (
-        "SELECT DISTINCT ON (namespace, id) namespace, id, revision, deleted, value, source_code, fulltext FROM flows"
-        " ORDER BY namespace, id, revision DESC")
+    engine = "postgresql"
+    errors = (psycopg.Error,)
+    work = Work
+    migrations = staticmethod(migrations)
+    HISTORY_TABLE, USER = HISTORY_TABLE, "current_user"
+    KEY, NOW = "key", "clock_timestamp()"
+    # What a message has that everyone has seen.
+    CONSUMED = {"consumer_" + one: "t" for one in CONSUMERS}
 
-    def latest_flows(self, namespace=None, text=None, limit=None, offset=0, with_triggers=False):
-        """([(document, source)], total) of the latest revisions that are not deleted."""
-        where, arguments = "NOT deleted", []
-        if namespace:
-            where += " AND (namespace = %s OR namespace LIKE %s)"
-            arguments += [namespace, namespace + ".%"]
-        if text and text != "*":
-            where += " AND fulltext @@ fulltext_search(%s)"
-            arguments.append(text)
-        if with_triggers:
-            where += " AND value ? 'triggers'"
-        inner = "FROM (" + self.LATEST_FLOWS + ") AS latest WHERE " + where
-        total = self.one("SELECT count(*) " + inner, arguments)[0]
-        tail = "" if limit is None else " LIMIT %d OFFSET %d" % (limit, offset)
-        return self.rows("SELECT value, source_code " + inner + " ORDER BY namespace, id" + tail, arguments), total
+    # the dialect -----------------------------------------------------------------------------------------------
 
-    def namespaces(self):
-        """Names of all namespaces with a flow, their parents included."""
-        found = set()
-        query = "SELECT DISTINCT namespace FROM (" + self.LATEST_FLOWS + ") AS latest WHERE NOT deleted"
-        for (name,) in self.rows(query):
-            parts = name.split(".")
-            found.update(".".join(parts[:end]) for end in range(1, len(parts) + 1))
-        return sorted(found)
+    @staticmethod
+    def text(path):
+        """The text at a path of the document."""
+        return _reach(path)
 
-    def search(self, table, where, arguments, order, limit, offset):
-        """([(key, value)], total) of one page."""
-        total = self.count(table, where, arguments)
-        tail = "ORDER BY %s LIMIT %d OFFSET %d" % (order, limit, offset)
-        return self.documents(table, where, arguments, tail), total
+    @staticmethod
+    def among(column, entries):
+        """(condition, arguments): a column is one of some texts."""
+        return "%s::text = ANY(%%s)" % column, [list(entries)]
 
-    def heartbeat(self, services):
-        """Write (key, document) of the process's own services; returns {key: state before}."""
-        before = {key: value["state"] for key, value in self.documents(
-            "service_instance", "key = ANY(%s)", ([key for key, _value in services],), "ORDER BY key FOR UPDATE")}
-        for key, value in services:
-            self.put("service_instance", key, value)
-        return before
+    @staticmethod
+    def started(comparison):
+        """Condition: an execution's start compared with a date and time in ISO form."""
+        return "(%s)::timestamptz %s %%s::timestamptz" % (_reach("state.startDate"), comparison)
 
-    def lock_services(self):
-        """[(key, document)] of all services that are not EMPTY, locked; busy ones are left out."""
-        return self.documents("service_instance", "state <> 'EMPTY'", (), "ORDER BY key FOR UPDATE SKIP LOCKED")
+    @staticmethod
+    def up_to_level():
+        """Condition: a log line is of a level or graver."""
+        return "level <= %s::log_level"
+
+    # connections -----------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def is_away(error):
+        """True when the server cannot be reached, as opposed to a statement it refused."""
+        return isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)) and not isinstance(error, (
+            psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure, psycopg.errors.LockNotAvailable))
+
+    def connect(self):
+        """A new autocommit connection. The session's time zone is the process's, as pgjdbc does it."""
+        wanted = self.settings
+        options = "-c TimeZone=%s" % wanted["timezone"]
+        if wanted.get("schema"):
+            options += " -c search_path=%s" % wanted["schema"]
+        arguments = dict(host=wanted["host"], port=wanted["port"], dbname=wanted["database"], user=wanted["user"],
+                         password=wanted["password"] or None, connect_timeout=5, application_name=NAME,
+                         options=options, autocommit=True, keepalives_idle=30, **wanted.get("ssl") or {})
+        connection = psycopg.connect(**{key: value for key, value in arguments.items() if value is not None})
+        connection.prepare_threshold = 3
+        set_json_loads(values.loads, connection)
+        return connection
+
+    @staticmethod
+    def transaction(connection):
+        """A transaction as a context."""
+        return connection.transaction()
+
+    @staticmethod
+    def is_open(connection):
+        """False for a connection that broke."""
+        return not (connection.broken or connection.closed)
+
+    @staticmethod
+    def disconnect(connection):
+        """Close a connection, also one that broke."""
+        connection.close()
+
+    def ping(self):
+        """The server's product and version; raises when it is away."""
+        with self.tx() as work:
+            return {"database": "PostgreSQL", "version": work.one("SHOW server_version")[0]}
+
+    def analyze(self):
+        """Refresh the planner's statistics."""
+        connection = self.connect()
+        try:
+            connection.execute("ANALYZE")
+        finally:
+            self.disconnect(connection)
+
+    def sizes(self):
+        """{table: [rows, bytes with indexes]} and the database's bytes."""
+        with self.tx() as work:
+            names = [row[0] for row in work.rows(
+                "SELECT tablename FROM pg_tables WHERE schemaname = current_schema() ORDER BY 1")]
+            tables = {name: [work.count(name), work.one("SELECT pg_total_relation_size(%s::regclass)", (name,))[0]]
+                      for name in names}
+            return tables, work.one("SELECT pg_database_size(current_database())")[0]
+
+    # migrations ------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def lock_migrations(connection):
+        """True when this connection alone may migrate now."""
+        return connection.execute("SELECT pg_try_advisory_lock(%s)", (MIGRATION_LOCK,)).fetchone()[0]
+
+    @staticmethod
+    def migrated(connection):
+        """Versions of the steps that ran."""
+        if connection.execute("SELECT to_regclass('flyway_schema_history')").fetchone()[0] is None:
+            return set()
+        return {row[0] for row in connection.execute("SELECT version FROM flyway_schema_history WHERE success")}
+
+    @staticmethod
+    def script(connection, statements):
+        """Run the statements of a step."""
+        if statements:
+            connection.execute(statements)

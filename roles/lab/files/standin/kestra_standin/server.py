@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 
-from . import NAME, NOTICE, config, personality, postgresql, version_tuple
+from . import NAME, NOTICE, config, database, personality, version_tuple
 from .executor import Executor
 from .indexer import Indexer
 from .scheduler import Scheduler
@@ -48,8 +48,7 @@ class Server:
             configuration.get("kestra.storage.local.base-path", "/tmp/kestra/storage"), self.tenant)
         self.temporary = configuration.get("kestra.tasks.tmp-dir.path", tempfile.gettempdir())
         os.makedirs(self.temporary, exist_ok=True)
-        _engine, settings = config.database(configuration)
-        self.store = postgresql.Store(settings)
+        self.store = database.store(*config.database(configuration))
         self.database_errors = self.store.errors
         self.threads = worker_threads or 4 * (os.cpu_count() or 1)
         self.port = int(port if port is not None else configuration.get("micronaut.server.port", 8080))

@@ -333,12 +333,11 @@ class Api(Service):
         self.server.wake.set()
         return dict(flow, source=source)
 
-    @staticmethod
-    def drop_triggers(work, flow):
+    def drop_triggers(self, work, flow):
         """Forget the state of triggers the flow no longer has."""
-        kept = [one["id"] for one in flow.get("triggers", ())]
-        work.remove("triggers", "namespace = %s AND flow_id = %s AND NOT trigger_id = ANY(%s)",
-                    (flow["namespace"], flow["id"], kept))
+        kept, names = self.store.among("trigger_id", [one["id"] for one in flow.get("triggers", ())])
+        work.remove("triggers", "namespace = %s AND flow_id = %s AND NOT " + kept,
+                    [flow["namespace"], flow["id"]] + names)
 
     @route("POST", "flows")
     def create_flow(self, request):
@@ -461,8 +460,7 @@ class Api(Service):
                     name, kind, text)) from None
         return found
 
-    @staticmethod
-    def filters(request, allowed):
+    def filters(self, request, allowed):
         """(condition, arguments) from ?namespace=a or ?filters[namespace][EQUALS]=a, for the allowed names."""
         where, arguments = ["NOT deleted"] if "deleted" in allowed else ["true"], []
         for name, column in allowed.items():
@@ -478,15 +476,15 @@ class Api(Service):
                 where.append("(%s = %%s OR %s LIKE %%s)" % (column, column))
                 arguments += [chosen[0], chosen[0] + ".%"]
             elif name in ("startDate", "endDate"):
-                where.append("(value #>> '{state,startDate}')::timestamptz %s %%s::timestamptz" % (
-                    ">=" if name == "startDate" else "<="))
-                arguments.append(chosen[0])
+                where.append(self.store.started(">=" if name == "startDate" else "<="))
+                arguments.append(values.iso(values.parse_iso(chosen[0])))
             elif name == "minLevel":
-                where.append("level <= %s::log_level")
+                where.append(self.store.up_to_level())
                 arguments.append(chosen[0])
             else:
-                where.append("%s::text = ANY(%%s)" % column)
-                arguments.append(chosen)
+                found, entries = self.store.among(column, chosen)
+                where.append(found)
+                arguments += entries
         return " AND ".join(where), arguments
 
     @route("GET", "executions/search")
@@ -498,7 +496,7 @@ class Api(Service):
             "endDate": ""})
         size, offset = request.page()
         with self.store.tx() as work:
-            rows, total = work.search("executions", where, arguments, "start_date DESC, key", size, offset)
+            rows, total = work.search("executions", where, arguments, ["start_date DESC"], size, offset)
         return {"results": [value for _key, value in rows], "total": total}
 
     @route("GET", "executions/([^/]+)/file")
@@ -586,7 +584,7 @@ class Api(Service):
         where, arguments = self.filters(request, {"namespace": "namespace", "flowId": "flow_id"})
         size, offset = request.page()
         with self.store.tx() as work:
-            rows, total = work.search("triggers", where, arguments, "key", size, offset)
+            rows, total = work.search("triggers", where, arguments, (), size, offset)
         return {"results": [{"triggerContext": value} for _key, value in rows], "total": total}
 
     @route("PUT", "triggers")
@@ -616,7 +614,7 @@ class Api(Service):
             "minLevel": ""})
         size, offset = request.page()
         with self.store.tx() as work:
-            rows, total = work.search("logs", where, arguments, "timestamp DESC, key", size, offset)
+            rows, total = work.search("logs", where, arguments, ["timestamp DESC"], size, offset)
         return {"results": [value for _key, value in rows], "total": total}
 
     @route("GET", "logs/([^/]+)")
@@ -631,7 +629,7 @@ class Api(Service):
         """Page of dashboards."""
         size, offset = request.page()
         with self.store.tx() as work:
-            rows, total = work.search("dashboards", "NOT deleted", (), "key", size, offset)
+            rows, total = work.search("dashboards", "NOT deleted", (), (), size, offset)
         return {"results": [value for _key, value in rows], "total": total}
 
     @route("POST", "dashboards")
