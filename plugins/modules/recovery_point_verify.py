@@ -31,6 +31,21 @@ attributes:
   idempotent:
     support: none
     details: Each run is a verification of its own.
+notes:
+  - "At the depth V(references) a file counts as named when a column of the database holds its URI, C(kestra:///...). Rows
+    of executions and of work that waits need the files they name; logs, sources of flows and messages of queues only
+    mention them. What the storage holds was proved by then, so that being in its list is being there."
+  - "A missing file that is needed is C(lost), and the recovery point C(differs), when work that goes on after a restore
+    names it; when other files of the same execution are still there; or when not one of the files needed is there,
+    which means that this is not the storage of this database."
+  - "Missing and no difference, only counted: C(purged), when nothing is left of the execution the file belongs to and
+    what names it has ended (Kestra deletes the files of an execution as a whole, and may keep its row: C(PurgeExecutions)
+    with C(purgeExecution) false); C(deleted), when a result in the database says so (C(Delete),
+    C(PurgeCurrentExecutionFiles)) or the execution is marked as deleted; C(changeable), a namespace file, a key, a state
+    or a cache; C(mentioned), in a text. C(gone_since_pin) says how many of all were there when the database was pinned."
+  - Files of executions that no row names are counted as orphans, and never deleted. Results of tasks that Kestra 2 puts
+    into files of their own are not opened, so files named only there count as orphans.
+  - Not looked up are values of keys and namespace files by the tables in which Kestra 1.1 and newer lists them.
 options:
   id:
     description: Id of the recovery point, V(latest) or V(latest_verified).
@@ -41,13 +56,24 @@ options:
       - V(digest) reads everything out of the repository and compares sizes, digests, names, owners, modes and times.
       - V(structure) also reads the whole dump and counts the rows in it.
       - V(counts) also restores the dump into a scratch server and compares every count and definition. Only this
-        earns the verdict C(verified).
+        and what is deeper earns the verdict C(verified).
+      - V(references) also looks up every file that the restored database names in the list of the storage. See the
+        notes for what a missing file means.
     type: str
-    choices: [digest, structure, counts]
+    choices: [digest, structure, counts, references]
     default: counts
+  references_percent:
+    description:
+      - Part of the named files that V(references) looks up. All of them cost one pass over the tables and the list,
+        and little memory. With less, files that no row names cannot be counted.
+    type: int
+    default: 100
+  references_seed:
+    description: Decides which files belong to the part. Default is the recovery point's id.
+    type: str
   work_dir:
     description:
-      - Directory on the worker host that has room for the dump, for V(structure) and V(counts). Default is the vault.
+      - Directory on the worker host that has room for the dump, for V(structure) and deeper. Default is the vault.
     type: path
   scratch_dir:
     description:
@@ -119,6 +145,15 @@ EXAMPLES = r"""
     repository: /srv/backup/kestra
     repository_password_file: /etc/kestra-dr/restic
 
+- name: Also look up every file that the database names
+  kestra_community.dr.recovery_point_verify:
+    vault: /var/lib/kestra-dr/vault
+    instance: kestra
+    id: latest
+    depth: references
+    repository: /srv/backup/kestra
+    repository_password_file: /etc/kestra-dr/restic
+
 - name: Read everything back without a database server
   kestra_community.dr.recovery_point_verify:
     vault: /var/lib/kestra-dr/vault
@@ -152,7 +187,10 @@ depth:
   type: str
   returned: when the verification was done
 checks:
-  description: Every check with C(name), C(depth), C(verdict), C(expected), C(found), C(reason) and C(seconds).
+  description:
+    - Every check with C(name), C(depth), C(verdict), C(expected), C(found), C(reason) and C(seconds).
+    - That of V(references) has a C(detail) with C(named), C(opened), C(missing) by kind, the C(first) paths of each kind,
+      C(by_age), C(by_namespace) and C(by_flow) of those needed, C(gone_since_pin), C(orphans) and a C(line) for people.
   type: list
   elements: dict
   returned: success, and when something differs or cannot be read
@@ -168,7 +206,7 @@ seconds:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kestra_community.dr.plugins.module_utils.core import jobs, wiring
-from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import IntegrityError
+from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import ConfigError, IntegrityError
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.secrets import Redactor
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.mysql import options as mysql
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import options as postgresql
@@ -240,6 +278,7 @@ def main():
     spec.update(
         id={"type": "str", "required": True},
         depth={"type": "str", "choices": list(verify.DEPTHS_HERE), "default": "counts"},
+        references_percent={"type": "int", "default": 100}, references_seed={"type": "str", "no_log": False},
         work_dir={"type": "path"}, scratch_dir={"type": "path"}, scratch_user={"type": "str"}, bin_dir={"type": "path"},
         jobs={"type": "int"})
     module = AnsibleModule(
@@ -249,6 +288,8 @@ def main():
 
     def body(module):
         params = module.params
+        if not 1 <= params["references_percent"] <= 100:
+            raise ConfigError("references_percent is a number from 1 to 100.", reason="bad_percent")
         vault = catalog.Catalog(params["vault"], params["instance"])
         vault.check_vault()
         point = catalog.choose(vault.summaries(), params["id"], vault.instance)["id"]
@@ -261,10 +302,12 @@ def main():
         def work(progress):
             with in_use.reading(vault, point):
                 record = verify.verify(vault, point, params["depth"], restic, progress, engine=tester,
-                                       work_dir=params["work_dir"])
+                                       work_dir=params["work_dir"], percent=params["references_percent"],
+                                       seed=params["references_seed"])
                 return told(record, verify.ship_again(vault, point, restic))
 
-        fingerprint = jobs.fingerprint_of([point, params["depth"], restic.repository.fingerprint()])
+        fingerprint = jobs.fingerprint_of([point, params["depth"], params["references_percent"],
+                                           params["references_seed"], restic.repository.fingerprint()])
         try:
             return jobs.Job(params["job_dir"], "verify", fingerprint, redactor).run(work)
         except IntegrityError as exc:

@@ -1,10 +1,11 @@
 # Copyright (c) 2026, Kestra community DR contributors
 # GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Proving a sealed recovery point, at one of three depths, each containing the one before.
+"""Proving a sealed recovery point, at one of four depths, each containing the one before.
 
 digest: everything is read out of the repository and is what the manifest says. structure: the dump's archive is whole
 and holds the rows it should. counts: restored into a scratch server, every count and definition compared.
+references: every file that the restored rows name is in the list of the storage.
 A verification is a file beside the manifest; the manifest is never touched.
 """
 from __future__ import annotations
@@ -19,29 +20,32 @@ import time
 from ..core import clock, files, ids
 from ..core import manifest as manifests
 from ..core.errors import DrError, IntegrityError, LockedError, RefusedError
+from ..kestra.references import NEEDLE
 from ..storage import listing
 from ..storage.compare import compare, default_ignore
 from . import checks as checking
-from . import contents, restic_output, restic_restore, ship
+from . import contents, references, restic_output, restic_restore, ship
 from .catalog import DEPTHS, Catalog
 from .points import tag_value, tags
 
-DEPTHS_HERE = DEPTHS[:DEPTHS.index("counts") + 1]
+DEPTHS_HERE = DEPTHS[:DEPTHS.index("references") + 1]
 _EXAMPLES = 20
 _KNOWN = {"database": ("postgresql", "mysql"), "storage": ("local",), "config": ("bundle",)}
 
 
-def verify(catalog: Catalog, point, depth, restic, progress, *, engine=None, work_dir=None) -> dict:
+def verify(catalog: Catalog, point, depth, restic, progress, *, engine=None, work_dir=None, percent=100,
+           seed=None) -> dict:
     """Runs the checks of a depth and records the verification.
 
-    progress: core.jobs.Progress; phases: repository, one for each component, structure, counts, recorded.
+    progress: core.jobs.Progress; phases: repository, one for each component, structure, counts, references, recorded.
     engine: what knows dumps of the database (an object with audit(path, component) and restore(path, component,
-    progress), see verify_postgresql and verify_mysql), needed beyond digest. work_dir: where a dump is put for that (default: in the
-    vault). Returns what was recorded, plus "file". Raises what says nothing about the point (see checks.Checks.run).
+    progress, look), see verify_postgresql and verify_mysql), needed beyond digest. work_dir: where a dump is put for
+    that (default: in the vault). percent, seed: of the files named, see references.References (default: the point's id).
+    Returns what was recorded, plus "file". Raises what says nothing about the point (see checks.Checks.run).
     """
     started = time.monotonic()
     manifest = catalog.manifest(point)
-    _require_known(manifest)
+    _require_known(manifest, depth)
     if os.path.exists(os.path.join(catalog.point_dir(point), "pruning.json")):
         raise RefusedError(f"The recovery point {point} is being removed.", reason="pruning")
     record = {
@@ -61,9 +65,15 @@ def verify(catalog: Catalog, point, depth, restic, progress, *, engine=None, wor
             progress.phase(name, bytes=component["bytes"])
             _COMPONENTS[name](_Look(catalog, point, component, restic, checks, progress, depth, work))
         if depth != "digest" and "database" in manifest["components"]:
-            _check_database(
-                manifest["components"]["database"], os.path.join(work, "database"), depth, engine, checks, progress
-            )
+            asked = None
+            if depth == "references":
+                os.mkdir(os.path.join(work, "references"), 0o700)
+                asked = references.References(os.path.join(work, "references"), created=manifest["created"],
+                                              percent=percent, seed=seed or point)
+            restored = _check_database(manifest["components"]["database"], os.path.join(work, "database"), depth,
+                                       engine, checks, progress, asked)
+            if asked and restored:
+                _check_references(asked, _sealed_list(catalog, point, manifest["components"]["storage"]), checks)
     record.update(checking.conclude(checks.done), checks=checks.done, finished=clock.utc_now(),
                   seconds=round(time.monotonic() - started, 3))
     record["file"] = _write(catalog, point, record)
@@ -88,7 +98,10 @@ class _Look:
                                 content=content)
 
 
-def _require_known(manifest) -> None:
+def _require_known(manifest, depth) -> None:
+    if depth == "references" and not {"database", "storage"} <= set(manifest["components"]):
+        raise RefusedError("This recovery point does not hold both database and storage, so neither can be checked "
+                           "against the other.", reason="references_need_both", hint="Use the depth counts.")
     for name, component in manifest["components"].items():
         if component["held"] != "vault" or component["engine"] not in _KNOWN.get(name, ()):
             raise RefusedError(
@@ -192,7 +205,7 @@ def _bundle(data) -> str:
 
 
 def _storage(look) -> None:
-    sealed_list = os.path.join(look.catalog.point_dir(look.point), look.component["list"]["file"])
+    sealed_list = _sealed_list(look.catalog, look.point, look.component)
 
     def counted():
         found = {"files": 0, "directories": 0, "bytes": 0, "entries": 0}
@@ -222,6 +235,10 @@ def _storage(look) -> None:
     look.checks.run("digest", "storage: content", content)
 
 
+def _sealed_list(catalog, point, component) -> str:
+    return os.path.join(catalog.point_dir(point), component["list"]["file"])
+
+
 def _storage_verdict(compared) -> tuple:
     expected = {"entries": compared["entries"], "differences": {}}
     return expected, dict(expected, differences=compared["examples"])
@@ -230,10 +247,13 @@ def _storage_verdict(compared) -> tuple:
 _COMPONENTS = {"database": _database, "storage": _storage, "config": _config}
 
 
-def _check_database(component, path, depth, engine, checks, progress) -> None:
-    """Only a dump whose files are the sealed ones is looked at further."""
+def _check_database(component, path, depth, engine, checks, progress, asked=None) -> bool:
+    """Only a dump whose files are the sealed ones is looked at further. asked: references.References, shown the rows.
+
+    Returns whether it was restored as it should be.
+    """
     if not checks.passed("database: files"):
-        return
+        return False
     progress.phase("structure")
 
     def rows():
@@ -241,18 +261,36 @@ def _check_database(component, path, depth, engine, checks, progress) -> None:
         return _without_zeros(component["counts"]), _without_zeros(found)
 
     whole = checks.run("structure", "database: rows in the archive", lambda: _only_differences(*rows()))
-    if depth != "counts" or not whole:
-        return
+    if DEPTHS.index(depth) < DEPTHS.index("counts") or not whole:
+        return False
     progress.phase("counts")
     restored: dict = {}
 
     def compared():
-        restored.update(engine.restore(path, component, progress))
+        restored.update(engine.restore(path, component, progress, look=look if asked else None))
         return [], restored["differences"][:_EXAMPLES]
 
-    checks.run("counts", "database: restored, every count and definition", compared)
+    def look(search):
+        progress.phase("references")
+        asked.read(search(NEEDLE))
+
+    passed = checks.run("counts", "database: restored, every count and definition", compared)
     if restored:
         checks.done[-1]["detail"] = {key: value for key, value in restored.items() if key != "differences"}
+    return passed
+
+
+def _check_references(asked, sealed_list, checks) -> None:
+    found: dict = {}
+
+    def looked_up():
+        found.update(asked.judge(listing.read(sealed_list)))
+        lost = found["missing"][references.LOST]
+        return {"lost": 0, "first": []}, {"lost": lost, "first": found["first"].get(references.LOST, [])}
+
+    checks.run("references", "storage: every file that the database names", looked_up)
+    if found:
+        checks.done[-1]["detail"] = dict(found, line=references.summary(found))
 
 
 def _without_zeros(counts) -> dict:

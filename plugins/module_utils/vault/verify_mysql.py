@@ -5,11 +5,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from dataclasses import dataclass
 from typing import Any
 
 from ..core import ids
-from ..engines.mysql import connect, inventory, restore, scratch, source, swap, target, versions
+from ..engines.mysql import connect, inventory, restore, scratch, search, source, swap, target, versions
 from .verify_postgresql import require_other
 
 
@@ -31,8 +32,9 @@ class Mysql:
         facts = source.audit(*source.detect(path))
         return inventory.qualified(component["identity"]["database"], facts.counts)
 
-    def restore(self, path, component, progress) -> dict:
-        """Restores into a database that is dropped again.
+    def restore(self, path, component, progress, look=None) -> dict:
+        """Restores into a database that is dropped again. look(search): called before that, unless something differs;
+        search(text) yields the rows that hold it, as (table, {column: text}).
 
         Returns {differences, tables, rows, server (its version), private, seconds {phase: s}, warnings}.
         """
@@ -40,6 +42,8 @@ class Mysql:
         with self._server(component) as login:
             try:
                 done = restore.restore(login, path, target.Options(name, jobs=self.jobs), progress, expected=component)
+                if look and not done["differences"]:
+                    look(functools.partial(search.search, login, name))
             finally:
                 if self.login is not None:
                     swap.drop(login, name)

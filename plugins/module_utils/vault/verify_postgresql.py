@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from dataclasses import dataclass
 from typing import Any
 
 from ..core import ids
 from ..core.errors import RefusedError
-from ..engines.postgresql import audit, connect, inventory, restore, scratch, swap, target, versions
+from ..engines.postgresql import audit, connect, inventory, restore, scratch, search, swap, target, versions
 
 # Everywhere there; counts and definitions do not depend on the order of letters.
 _ANY_LOCALE = "C"
@@ -36,8 +37,9 @@ class Postgresql:
         newest = max(clients, key=lambda client: client.version) if clients else None
         return audit.audit(path, client=newest)["counts"]
 
-    def restore(self, path, component, progress) -> dict:
-        """Restores into a database that is dropped again.
+    def restore(self, path, component, progress, look=None) -> dict:
+        """Restores into a database that is dropped again. look(search): called before that, unless something differs;
+        search(text) yields the rows that hold it, as (table, {column: text}).
 
         Returns {differences, tables, rows, server (its version), private, seconds {phase: s}, warnings}.
         """
@@ -45,6 +47,8 @@ class Postgresql:
         with self._server(component) as login:
             try:
                 done = self._restore(login, path, component, name, progress)
+                if look and not done["differences"]:
+                    look(functools.partial(search.search, login, name))
             finally:
                 if self.login is not None:
                     swap.drop(login, name)

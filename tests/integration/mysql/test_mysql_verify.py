@@ -5,13 +5,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import pytest
 from mysql_harness import BIN, Steps
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import IntegrityError, RefusedError
-from ansible_collections.kestra_community.dr.plugins.module_utils.engines.mysql import scratch
+from ansible_collections.kestra_community.dr.plugins.module_utils.engines.mysql import scratch, search
+from ansible_collections.kestra_community.dr.plugins.module_utils.kestra.references import NEEDLE
+from ansible_collections.kestra_community.dr.plugins.module_utils.storage import listing
+from ansible_collections.kestra_community.dr.plugins.module_utils.vault.references import References
 from ansible_collections.kestra_community.dr.plugins.module_utils.vault.verify_mysql import Mysql
 
 
@@ -45,3 +49,33 @@ def test_a_difference_and_a_cut(server, second_server, small, take):
     os.truncate(path, os.path.getsize(path) // 2)
     with pytest.raises(IntegrityError):
         Mysql().audit(dumped, component)
+
+
+def test_the_files_its_rows_name_are_looked_up_before_it_is_dropped(server, second_server, kestra, take, tmp_path):
+    top = "company/team/files/executions/e1/tasks/t/r/"
+    value = {"id": "e1", "namespace": "company.team", "flowId": "files", "deleted": False,
+             "state": {"current": "SUCCESS", "duration": 1.5, "startDate": "2026-11-22T12:03:25.609000Z"},
+             "outputs": {name: f"kestra:///{top}{uri}" for name, uri in (
+                 ("a", "a.ion"), ("b", "with%20blank%25.ion"), ("c", "日本.ion"), ("d", "lost.ion"))}}
+    server.sql("INSERT INTO executions (`key`, value) VALUES ('e1', %s)", arguments=(json.dumps(value),), database=kestra)
+    server.sql("INSERT INTO task_outputs (`key`, execution_id, value) VALUES ('r', 'e1', %s)",
+               arguments=(f'{{uri:"kestra:///{top}ion.ion",x:"'.encode() + b'\xff\x00"}',), database=kestra)
+    dumped, component = take(server.admin(), kestra)
+    asked = References(str(tmp_path), created="2026-11-23T00:00:00Z")
+    done = Mysql(login=second_server.admin()).restore(
+        dumped, component, Steps(), look=lambda find: asked.read(find(NEEDLE)))
+    assert done["differences"] == []
+    there = sorted((top + name for name in ("a.ion", "with blank%.ion", "日本.ion", "ion.ion", "orphan.ion")),
+                   key=lambda path: listing.key(path.encode()))
+    found = asked.judge(listing.Entry(path.encode(), "f", 7, 0o644, 0, 0, 0) for path in there)
+    assert (found["named"], found["opened"], found["missing"]["lost"]) == (5, 4, 1)
+    assert found["first"]["lost"] == [top + "lost.ion"] and found["orphans"] == {"files": 1, "bytes": 7}
+    assert found["rows"] == {"executions": 1, "logs": 400, "task_outputs": 1} and found["missing"]["mentioned"] == 400
+
+
+def test_rows_are_found_by_a_text_in_any_column(server, kestra):
+    odd = "per % cent"
+    server.sql(f"CREATE TABLE `{odd}` (`a %s` TEXT, n INT)", database=kestra)
+    server.sql(f"INSERT INTO `{odd}` VALUES ('x kestra:///y', 1), ('kestra://', 2), (NULL, 3)", database=kestra)
+    found = [(table, row) for table, row in search.search(server.admin(), kestra, NEEDLE) if table != "logs"]
+    assert found == [(odd, {"a %s": "x kestra:///y"})]

@@ -101,6 +101,12 @@ class Session:
             cursor.execute(statement, arguments)
             return list(cursor.fetchall())
 
+    def stream(self, statement, arguments=None):
+        """Runs a statement and yields its rows as the server sends them. Ends the session's other uses until done."""
+        with self._connection.cursor(driver().cursors.SSCursor) as cursor:
+            cursor.execute(statement, arguments)
+            yield from cursor
+
     def row(self, statement, arguments=None):
         """The first row, or None."""
         found = self.rows(statement, arguments)

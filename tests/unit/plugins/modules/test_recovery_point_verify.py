@@ -119,6 +119,12 @@ def test_a_point_whose_removal_has_begun_is_no_candidate(scene):
     assert verify(scene)["id"] == scene.ids[2]
 
 
+def test_references_need_both_database_and_storage(scene):
+    told = verify(scene, depth="references")
+    assert told["reason"] == "references_need_both" and scene.vault.verifications(scene.ids[1]) == []
+    assert verify(scene, depth="references", references_percent=0)["reason"] == "bad_percent"
+
+
 def parameters(**given):
     names = recovery_point_verify.LOGIN + ("scratch_dir", "scratch_user", "bin_dir", "jobs")
     return dict(dict.fromkeys(names), login_db="postgres", connect_timeout=10, **given)
