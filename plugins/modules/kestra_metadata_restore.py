@@ -188,6 +188,7 @@ def main():
     def body(module):
         params = module.params
         place, expected = metadata.location(params["uri"]), metadata.recorded(params["summary"])
+        metadata.require_to_tenant(params["to_tenant"], place)
         resources = metadata.resources_of(params["resources"])
         key = options.encryption_key(params, redactor)
         line, configuration = options.reached_cli(module, redactor)

@@ -43,6 +43,9 @@ def local_base(storage_path, configuration) -> str:
         raise RefusedError(
             f"Kestra's internal storage is {described['type'] or 'not set'}; only a local one is covered.",
             reason="unsupported_storage", hint="Copy the archive by the storage's own means.")
+    if not described["base_path"]:
+        raise ConfigError("kestra.storage.local.base-path cannot be told.", reason="config_missing",
+                          hint="Give storage_path.")
     return str(described["base_path"]).rstrip("/") or "/"
 
 
@@ -214,10 +217,6 @@ class Restore:
 
     def plan(self) -> dict:
         """Everything that can be known before; "put_back" says whether the file is put into the storage."""
-        metadata.require_tenant(self._to_tenant, "to_tenant")
-        if self._to_tenant and self._location.type == metadata.FULL:
-            raise RefusedError("A FULL archive cannot be restored into another tenant.", reason="to_tenant_with_full",
-                               hint="Only an archive of type TENANT can; leave to_tenant out.")
         digest = self._digest()
         version = asked(self._cli, metadata.RESTORE, self._words(), self._server_version)
         return {"cli": self._cli.at.shown(), "kestra_version": version, "uri": self._location.uri,

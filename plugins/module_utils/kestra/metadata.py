@@ -203,6 +203,14 @@ def location(uri) -> Location:
     return Location(uri, found.group(1), parts[-1], kind, tenant)
 
 
+def require_to_tenant(to_tenant, at) -> None:
+    """Refuses to_tenant for what is no archive of a tenant. at: Location. Raises ConfigError, RefusedError."""
+    require_tenant(to_tenant, "to_tenant")
+    if to_tenant and at.type == FULL:
+        raise RefusedError("A FULL archive cannot be restored into another tenant.", reason="to_tenant_with_full",
+                           hint="Only an archive of type TENANT can; leave to_tenant out.")
+
+
 def summary(text) -> dict:
     """{kind: number} of the inside of "Backup summary: [...]". Raises IntegrityError (malformed_summary)."""
     found: dict = {}
