@@ -13,8 +13,9 @@ options:
       - How Kestra's server command line is reached from the host the module runs on.
       - It works on the database, the queue and the storage itself, not through the API, so it needs Kestra's
         configuration and a way to all of them.
-      - Every command, also one that only prints its help, migrates the database to the version of the command line.
-        Its version is therefore asked first, without any configuration, and has to be the server's.
+      - Every command boots Kestra, also one that only prints its help, and that migrates the database to the version of
+        the command line (unless migrations are off, as by default in Enterprise 2.0). Its version is therefore asked
+        first, without any configuration, and has to be the server's.
       - A second Java machine runs beside the server; leave memory for it.
     type: dict
     suboptions:

@@ -20,7 +20,7 @@ description:
     metrics, audit logs and test runs are in it with O(include_data) only, and never the files of executions, Kestra's
     configuration, its keys, plugins and queues.
   - With a version of 1.1 to 1.3 that was upgraded from an older one, C(kestra migrate metadata) has to have been run, or
-    KV entries, secrets and namespace files are missing.
+    KV entries, secrets and namespace files may be missing.
   - The open-source edition has no such command. The module says so and what to use instead.
 extends_documentation_fragment:
   - kestra_community.dr.attributes
