@@ -273,7 +273,6 @@ class Restore:
                 "summary": said.summary, "restored": said.restored, "notes": [note] if note else [],
                 "seconds": round(time.monotonic() - started, 3)}
 
-
     def _call(self, progress) -> reaching.Output:
         """Runs the command; enters the phase restoring when Kestra has read the archive and begins."""
         begun: list = []
