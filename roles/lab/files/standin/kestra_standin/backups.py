@@ -239,12 +239,13 @@ def restore(store, configuration, options, version):
 def _opened(content, options, configuration):
     """(head, records) of an archive's bytes."""
     if not content.startswith(b"\x1f\x8b"):
-        from cryptography.exceptions import InvalidTag
         key = _key(options, configuration)
         if key is None:
             raise BackupError("The backup is encrypted and there is no encryption key")
+        cipher = _cipher(key)
+        from cryptography.exceptions import InvalidTag
         try:
-            content = _cipher(key).decrypt(content[:12], content[12:], None)
+            content = cipher.decrypt(content[:12], content[12:], None)
         except (InvalidTag, ValueError):
             raise BackupError("Tag mismatch") from None
     try:

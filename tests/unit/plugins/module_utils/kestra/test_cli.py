@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import os
+import pwd
 import subprocess
+import tempfile
 
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
@@ -237,6 +239,27 @@ def test_a_missing_program_and_one_that_never_ends(program):
     line = cli.Cli(place(executable=program("echo started\nexec sleep 60\n")), timeout=1.0)
     error = refused(ToolError, "cli_timeout", line.run, ["x"], what="x")
     assert error.detail["output_tail"] == "started"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
+def test_it_runs_as_the_units_user_and_so_do_the_programs_that_touch_the_storage():
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o777)
+        program = os.path.join(directory, "kestra")
+        with open(program, "w", encoding="utf-8") as handle:
+            handle.write('\n[ "$1" = --version ] && echo 1.3.26 || echo "$(id -un) $HOME $(pwd) $(umask)"\n')
+        os.chmod(program, 0o755)
+        unit = os.path.join(directory, "kestra.service")
+        with open(unit, "w", encoding="utf-8") as handle:
+            handle.write(f"[Service]\nExecStart={program} server standalone\nUser=nobody\nWorkingDirectory={directory}\n")
+        line = cli.Cli(place(sources.gather(unit=unit), root=True))
+        said: list = []
+        line.run([], what="x", on_line=said.append)
+        assert said[0].split()[:3] == ["nobody", pwd.getpwnam("nobody").pw_dir, directory]
+        with open(program, "rb") as source:
+            line.write(["tee", os.path.join(directory, "put")], source)
+        assert os.stat(os.path.join(directory, "put")).st_uid == pwd.getpwnam("nobody").pw_uid
+        assert line.version() == "1.3.26"
 
 
 def test_lines_to_keep_come_from_both_outputs(program):
