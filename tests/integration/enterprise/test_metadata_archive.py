@@ -130,7 +130,10 @@ def test_check_mode_asks_and_changes_nothing(source, whole, instance, tmp_path):
 
 def test_a_finished_job_is_not_done_again(source, tmp_path):
     options = {"job_dir": str(tmp_path / "job"), "resources": ["FLOW"]}
+    (tmp_path / "made.part").mkdir()  # of a run that was killed
+    (tmp_path / "made.part" / "backup-20260101000000.kestra.part").write_bytes(b"half")
     first = source.backup(tmp_path / "made", **options)
+    assert not (tmp_path / "made.part").exists() and len(list((tmp_path / "made").iterdir())) == 1
     before = source.archives()
     second = source.backup(tmp_path / "made", **options)
     assert second["reattached"] and not second["changed"] and second["component"] == first["component"]
