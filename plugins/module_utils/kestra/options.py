@@ -4,7 +4,11 @@
 """Option groups about Kestra. Kept in step with plugins/doc_fragments/kestra_config.py and kestra_api.py."""
 from __future__ import annotations
 
-from . import client, config, sources, values
+import dataclasses
+import os
+
+from ..core.errors import ConfigError
+from . import cli, client, config, layers, sources, values
 
 # Each module that takes this has one option `config` of this kind.
 CONFIG_SPEC = {
@@ -52,11 +56,12 @@ def configuration_from_params(params) -> config.Configuration:
 def protect(module, configuration, redactor=None) -> None:
     """Makes module (an AnsibleModule) and redactor mask exactly the secrets of configuration.
 
-    AnsibleModule masks every value of the no_log option config.environment, also a host name or a path that the
+    AnsibleModule masks every value of the no_log options config.environment and cli.environment, also a host name or a path that the
     result has to show; those are released here, and the secrets found in files are added.
     """
     secrets = set(configuration.secrets())
-    passed = ((module.params.get("config") or {}).get("environment") or {})
+    passed = {name: value for option in ("config", "cli")
+              for name, value in ((module.params.get(option) or {}).get("environment") or {}).items()}
     public = {str(value) for name, value in passed.items()
               if not values.is_secret_key(str(name).replace("_", "-")) and not str(name).startswith("SECRET_")}
     module.no_log_values.difference_update(public - secrets)
@@ -78,3 +83,36 @@ def api_settings(module, redactor):
     settings = client.settings_from_params(module.params, configuration)
     redactor.add(*settings.secrets())
     return settings
+
+
+def reached_cli(module, redactor):
+    """(cli.Cli, Configuration as that command line reads it, None where nothing names one) of a module with the
+    options `cli` and `config`. Its secrets are made known to module and redactor. Raises ConfigError."""
+    params, gathered = module.params["cli"], None
+    if given(module.params.get("config")):
+        if params["method"] == "host" and module.params["config"].get("bundle"):
+            raise ConfigError("Kestra's command line cannot read a bundle.", reason="cli_options",
+                              hint="Restore the bundle's files first (kestra_config_restore) and name those.")
+        gathered = gather_from_params(module.params["config"])
+    at = cli.place(params, gathered, root=os.geteuid() == 0)
+    read = gathered.sources if gathered else layers.Sources()
+    read = dataclasses.replace(read, environment={**read.environment, **at.environment})
+    known = gathered is not None
+    if at.method == "host" and params["config_file"]:
+        text = sources.read_bytes(params["config_file"], "configuration file").decode("utf-8-sig", "replace")
+        read, known = dataclasses.replace(read, overrides=(layers.Layer(params["config_file"], text),)), True
+    configuration = config.load(read)
+    protect(module, configuration, redactor)
+    return cli.Cli(at, redactor, params["timeout"]), configuration if known else None
+
+
+def encryption_key(params, redactor):
+    """The key of the options encryption_key and encryption_key_file, or None. Raises ConfigError."""
+    key = params["encryption_key"]
+    if params["encryption_key_file"]:
+        raw = sources.read_bytes(params["encryption_key_file"], "key file")
+        key = raw.decode("utf-8", "replace").strip()
+        if not key:
+            raise ConfigError(f"The key file {params['encryption_key_file']} is empty.", reason="bad_key")
+    redactor.add(key)
+    return key

@@ -15,7 +15,7 @@ from . import NAME, NOTICE, personality, version_tuple
 try:
     import yaml
 
-    from . import config, database, flows
+    from . import backups, config, database, enterprise, flows
     from .server import ROLES, Server, set_up_logging
 except ImportError as missing:
     sys.exit("%s: %s. It needs a Python with PyYAML; KESTRA_STANDIN_PYTHON names one." % (NAME, missing))
@@ -74,7 +74,10 @@ def parse(arguments):
 
 def main(arguments=None):
     """Run one command; its exit code."""
-    options = parse(sys.argv[1:] if arguments is None else arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["backups"]:
+        return backups.main(arguments, _Parser, _common())
+    options = parse(arguments)
     try:
         if options.version:
             print("%s\n%s: %s" % (personality(), NAME, NOTICE))
@@ -94,6 +97,11 @@ def main(arguments=None):
             store.migrate(version_tuple(personality()), logging.getLogger(NAME))
             print("Successfully run the database schema migration.")
             return 0
+        if enterprise.edition() == "EE":
+            store = enterprise.store(configuration)
+            store.migrate(version_tuple(personality()), logging.getLogger(NAME))
+            enterprise.prepare(store, version_tuple(personality()))
+            store.close()
         _name_process()
         return Server(options.role, configuration, options.port, options.threads, not options.no_indexer,
                       getattr(options, "flow_path", None)).run()

@@ -1,0 +1,296 @@
+# Copyright (c) 2026, Kestra community DR contributors
+# GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Metadata archives made, copied out of Kestra's local storage, put back and restored, by way of its command line.
+
+The storage is where the command line is: its files are reached in the same way and as the same user, by cat, tee,
+sha256sum and the like.
+"""
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+
+from ..core import files
+from ..core.errors import ConfigError, DrError, IntegrityError, RefusedError, StateError, ToolError
+from . import cli as reaching
+from . import metadata
+
+
+def argument_spec() -> dict:
+    """The options about archives. Must be kept in sync with plugins/doc_fragments/kestra_archive.py."""
+    return {
+        "encryption_key": {"type": "str", "no_log": True},
+        "encryption_key_file": {"type": "path", "no_log": False},
+        "encryption_key_by": {"type": "str", "choices": ["environment", "argument"], "default": "environment",
+                              "no_log": False},
+        "resources": {"type": "list", "elements": "str", "default": []},
+        "storage_path": {"type": "str"},
+    }
+
+
+def local_base(storage_path, configuration) -> str:
+    """Root of the local storage where the command line is. Raises ConfigError, RefusedError (unsupported_storage)."""
+    if storage_path:
+        return storage_path.rstrip("/") or "/"
+    if configuration is None:
+        raise ConfigError("Nothing says where Kestra's internal storage is.", reason="config_missing",
+                          hint="Give storage_path, or config with Kestra's configuration.")
+    described = configuration.describe_storage()
+    if described["type"] != "local":
+        raise RefusedError(
+            f"Kestra's internal storage is {described['type'] or 'not set'}; only a local one is covered.",
+            reason="unsupported_storage", hint="Copy the archive by the storage's own means.")
+    if not described["base_path"]:
+        raise ConfigError("kestra.storage.local.base-path cannot be told.", reason="config_missing",
+                          hint="Give storage_path.")
+    return str(described["base_path"]).rstrip("/") or "/"
+
+
+class Storage:
+    """Archives in a local storage. base: its root where the command line is."""
+
+    def __init__(self, cli, base):
+        self._cli = cli
+        self.base = base
+
+    def path(self, location) -> str:
+        """Archives lie at the root, not in a tenant's directory."""
+        return (self.base if self.base != "/" else "") + location.path
+
+    def sha256(self, location):
+        """Hex sha256 of an archive, None when it is not there."""
+        path = self.path(location)
+        done = self._cli.program(["sha256sum", path], ok=(0, 1))
+        found = re.match(r"([0-9a-f]{64})\b", done.stdout)
+        if done.rc == 0 and found:
+            return found.group(1)
+        if "No such file" in done.stderr_tail or "Not a directory" in done.stderr_tail:
+            return None
+        last = done.stderr_tail.splitlines()
+        raise ToolError(f"{path} in Kestra's storage cannot be read: {last[-1] if last else 'no reason given'}",
+                        reason="archive_unreadable", detail={"rc": done.rc, "stderr_tail": done.stderr_tail})
+
+    def fetch(self, location, path, progress=None):
+        """Copies an archive out to path. Returns the HashingWriter; its digest is that of the storage."""
+        expected = self.sha256(location)
+        if expected is None:
+            raise StateError(f"Kestra says it made {location.uri}, but {self.path(location)} is not there.",
+                             reason="archive_missing",
+                             hint="Check storage_path, and that the command line and the storage are those of one "
+                                  "instance.", detail={"uri": location.uri})
+        with files.AtomicFile(path) as handle:
+            writer = files.HashingWriter(handle)
+            self._cli.read(["cat", self.path(location)], writer,
+                           on_bytes=(lambda _n: progress.update(writer.size)) if progress else None)
+            if writer.sha256 != expected:
+                raise IntegrityError(f"The copy of {location.uri} is not what is in the storage.",
+                                     reason="digest_differs", hint="Run the backup again.",
+                                     detail={"sha256": writer.sha256, "expected": expected, "size": writer.size})
+        return writer
+
+    def put(self, location, path, sha256) -> None:
+        """Copies an archive from path into the storage, and compares."""
+        target = self.path(location)
+        part = files.part_name(target)
+        self._cli.program(["mkdir", "-p", os.path.dirname(target)])
+        try:
+            with open(path, "rb") as handle:
+                self._cli.write(["tee", part], handle)
+            self._cli.program(["mv", part, target])
+        except BaseException:
+            self._discard(part)
+            raise
+        if self.sha256(location) != sha256:
+            self._discard(target)
+            raise IntegrityError(f"What was put into Kestra's storage as {location.uri} is not {path}.",
+                                 reason="digest_differs", hint="Nothing was restored. Run it again.")
+
+    def _discard(self, path) -> None:
+        try:
+            self._cli.program(["rm", "-f", path])
+        except DrError:
+            return  # the error on its way says more
+
+    def surplus(self, location, keep) -> list:
+        """Paths of the older archives beside this one, oldest first, beyond the newest keep."""
+        directory = os.path.dirname(self.path(location))
+        listed = self._cli.program(["ls", "-1", directory]).stdout.splitlines()
+        return [f"{directory}/{name}" for name in older(listed, location.name, keep)]
+
+    def remove(self, paths) -> None:
+        """Removes archives, with their side files."""
+        if paths:
+            self._cli.program(["rm", "-f", *paths, *[path + ".metadata" for path in paths]])
+
+
+def older(names, newest, keep) -> list:
+    """Which archives to remove so that keep remain, the newest among them: only older ones, oldest first. Pure."""
+    before = sorted(name for name in set(names) if metadata.NAME.fullmatch(name) and name < newest)
+    return before[:max(len(before) - (keep - 1), 0)]
+
+
+# -- backup -----------------------------------------------------------------------------------------------------------
+
+class Backup:
+    """One backup. storage: Storage. dest: the new directory."""
+
+    def __init__(self, cli, storage, request, dest, *, server_version=None, keep=None):
+        self._cli, self._storage, self._request = cli, storage, request
+        self._dest = os.path.abspath(dest)
+        self._server_version, self._keep = server_version, keep
+
+    def plan(self) -> dict:
+        """Everything that can be known before. Raises DrError."""
+        metadata.require_request(self._request)
+        if os.path.exists(self._dest):
+            raise StateError(f"{self._dest} already exists.", reason="dest_exists",
+                             hint="An archive is never put over another one; remove it or give a new path.")
+        parent = os.path.dirname(self._dest)
+        if not os.path.isdir(parent):
+            raise StateError(f"The directory {parent} for the archive does not exist.", reason="not_found",
+                             hint="Create it (0700), or correct dest.")
+        version = asked(self._cli, metadata.CREATE, metadata.create_words(self._request), self._server_version)
+        return {"cli": self._cli.at.shown(), "kestra_version": version, "type": self._request.type,
+                "tenant": self._request.tenant, "key": self._request.key.source, "storage": self._storage.base,
+                "warnings": metadata.known_defects(version)}
+
+    def run(self, progress) -> dict:
+        """{component, plan, removed}. Raises DrError; then dest does not exist."""
+        started = time.monotonic()
+        progress.phase("preflight")
+        plan = self.plan()
+        progress.phase("creating")
+        request = self._request
+        done = self._cli.run(metadata.create_words(request), what="backups create", keep=metadata.TOLD,
+                             environment=request.key.environment())
+        made = metadata.created(done.kept, request)
+        progress.phase("created", uri=made.location.uri)
+        part = files.part_name(self._dest)
+        shutil.rmtree(part, ignore_errors=True)  # of a run that was killed
+        os.mkdir(part, 0o700)
+        try:
+            copy = self._storage.fetch(made.location, os.path.join(part, made.location.name), progress)
+            os.rename(part, self._dest)
+            files.fsync_dir(os.path.dirname(self._dest))
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+        removed = []
+        if self._keep is not None:
+            removed = self._storage.surplus(made.location, self._keep)
+            self._storage.remove(removed)
+        component = {
+            "held": "vault", "engine": "kestra", "strategy": "archive", "type": request.type, "tenant": request.tenant,
+            "uri": made.location.uri, "kestra_version": plan["kestra_version"], "key": request.key.source,
+            "include_data": request.include_data, "resources": list(request.resources), "summary": made.summary,
+            "files": [{"path": made.location.name, "size": copy.size, "sha256": copy.sha256}], "bytes": copy.size,
+            "seconds": round(time.monotonic() - started, 3)}
+        progress.phase("finished", bytes=copy.size)
+        return {"component": component, "plan": plan, "removed": removed}
+
+
+def asked(cli, command, words, server_version) -> str:
+    """The command line's version, proved to be the server's, and able to do this. Raises RefusedError, ToolError."""
+    version = cli.version()
+    reaching.require_version(cli.at, version, server_version)
+    reaching.require_flags(words, cli.flags(command, version), version)
+    return version
+
+
+# -- restore ----------------------------------------------------------------------------------------------------------
+
+class Restore:
+    """One restore. location: Location. archive: a file to put back first, or None. storage: Storage, or None when the
+    storage cannot be looked into. expected: the backup's summary, or None."""
+
+    def __init__(self, cli, storage, location, key, *, archive=None, sha256=None, expected=None, to_tenant=None,
+                 resources=(), server_version=None):
+        self._cli, self._storage, self._location, self._key = cli, storage, location, key
+        self._archive, self._sha256, self._expected = archive, sha256, expected
+        self._to_tenant, self._resources, self._server_version = to_tenant, resources, server_version
+
+    def _words(self) -> list:
+        return metadata.restore_words(self._location.uri, self._key, self._to_tenant, self._resources)
+
+    def plan(self) -> dict:
+        """Everything that can be known before; "put_back" says whether the file is put into the storage."""
+        digest = self._digest()
+        version = asked(self._cli, metadata.RESTORE, self._words(), self._server_version)
+        return {"cli": self._cli.at.shown(), "kestra_version": version, "uri": self._location.uri,
+                "type": self._location.type, "tenant": self._location.tenant, "to_tenant": self._to_tenant,
+                "key": self._key.source, "sha256": digest or self._sha256, "put_back": self._to_put_back(digest)}
+
+    def _digest(self):
+        """The file's digest, compared with the expected one; None without a file."""
+        if self._archive is None:
+            return None
+        if not os.path.isfile(self._archive):
+            raise StateError(f"There is no archive {self._archive}.", reason="archive_missing",
+                             hint="Fetch the recovery point again, or correct archive.")
+        digest = files.sha256_file(self._archive)
+        if self._sha256 and digest != self._sha256:
+            raise _damaged(self._archive, digest, self._sha256)
+        return digest
+
+    def _to_put_back(self, digest) -> bool:
+        if self._storage is None:
+            return False
+        found = self._storage.sha256(self._location)
+        if found is None and digest is None:
+            raise StateError(f"{self._location.uri} is not in Kestra's storage.", reason="archive_missing",
+                             hint="Give the copy of it with the option archive; it is then put back first.",
+                             detail={"path": self._storage.path(self._location)})
+        wanted = digest or self._sha256
+        if found is not None and wanted and found != wanted:
+            if digest is None:
+                raise _damaged(self._location.uri, found, wanted)
+            raise RefusedError(f"{self._location.uri} in Kestra's storage is another archive than {self._archive}.",
+                               reason="archive_differs", hint="Move the one in the storage away if it is not needed.",
+                               detail={"path": self._storage.path(self._location), "found": found, "sha256": digest})
+        return found is None
+
+    def run(self, progress) -> dict:
+        """What was restored. Raises DrError; after the phase restoring Kestra may hold part of the archive."""
+        started = time.monotonic()
+        progress.phase("preflight")
+        plan = self.plan()
+        if plan["put_back"]:
+            progress.phase("putting_back")
+            self._storage.put(self._location, self._archive, plan["sha256"])
+        done = self._call(progress)
+        said = metadata.restored(done.kept, self._location.uri)
+        if self._expected is not None:
+            metadata.require_equal(self._expected, said.summary, self._resources,
+                                   "The archive is not the one that was backed up")
+        metadata.require_equal(said.summary, said.restored, self._resources, "The restore is not complete")
+        note = metadata.version_note(said.version, plan["kestra_version"])
+        progress.phase("finished")
+        return {"plan": plan, "put_back": plan["put_back"],
+                "archive": {"type": said.type, "kestra_version": said.version, "created": said.created},
+                "summary": said.summary, "restored": said.restored, "notes": [note] if note else [],
+                "seconds": round(time.monotonic() - started, 3)}
+
+    def _call(self, progress) -> reaching.Output:
+        """Runs the command; enters the phase restoring when Kestra has read the archive and begins."""
+        begun: list = []
+
+        def watch(line):
+            if not begun and metadata.HEAD.search(line):
+                begun.append(line)
+                progress.phase(metadata.BEGUN, uri=self._location.uri)
+
+        try:
+            return self._cli.run(self._words(), what="backups restore", keep=metadata.TOLD, on_line=watch,
+                                 environment=self._key.environment())
+        except DrError as exc:
+            watch(exc.detail.get("stderr_tail", ""))
+            raise
+
+
+def _damaged(what, found, expected) -> IntegrityError:
+    return IntegrityError(f"{what} is not the archive that was backed up: its digest differs.", reason="digest_differs",
+                          hint="Nothing was restored. Fetch the recovery point again, or use another one.",
+                          detail={"sha256": found, "expected": expected})

@@ -1,0 +1,60 @@
+# Copyright (c) 2026, Kestra community DR contributors
+# GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The Enterprise face: what the stand-in has more when KESTRA_STANDIN_EDITION is EE.
+
+How Kestra's Enterprise Edition names and fills its tables is not public. These are the stand-in's own, so that there
+are rows of the kinds its archives count.
+"""
+from __future__ import annotations
+
+import os
+
+from . import config, database, model, values
+
+TABLES = ("tenants", "users", "namespaces")
+_LOCK = 7086214104
+
+
+def edition(environ=None):
+    """OSS or EE, from KESTRA_STANDIN_EDITION."""
+    found = ((os.environ if environ is None else environ).get("KESTRA_STANDIN_EDITION") or "OSS").upper()
+    if found not in ("OSS", "EE"):
+        raise ValueError("KESTRA_STANDIN_EDITION is neither OSS nor EE: %r" % found)
+    return found
+
+
+def store(configuration):
+    """The Store of the configured database. The Enterprise face is there on PostgreSQL only."""
+    engine, settings = config.database(configuration)
+    if engine != "postgresql":
+        raise config.ConfigurationError("the stand-in has its Enterprise face on PostgreSQL only, this is %s" % engine)
+    return database.store(engine, settings)
+
+
+def tenants(work, version):
+    """Ids of all tenants; [None] before 0.23, where documents have none."""
+    return sorted(key for key, _value in work.documents("tenants")) if version >= (0, 23) else [None]
+
+
+def prepare(store, version):
+    """Make the tables with a first tenant and user, and a row for every namespace that has a flow."""
+    with store.tx() as work:
+        work.one("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        for table in TABLES:
+            if work.one("SELECT to_regclass(%s)", (table,))[0] is None:
+                work.connection.execute(
+                    "CREATE TABLE %s (key varchar(250) NOT NULL PRIMARY KEY, value jsonb NOT NULL)" % table)
+        if not work.count("users"):
+            identifier = values.new_id()
+            work.put("users", identifier, {"id": identifier, "username": "admin", "superAdmin": True, "deleted": False})
+        if version >= (0, 23):
+            work.add("tenants", "main", {"id": "main", "name": "main", "deleted": False})
+        for _key, flow in work.documents("flows", "NOT deleted"):
+            parts = flow["namespace"].split(".")
+            for end in range(1, len(parts) + 1):
+                name, tenant = ".".join(parts[:end]), flow.get("tenantId")
+                document = {"id": name, "deleted": False}
+                if tenant:
+                    document["tenantId"] = tenant
+                work.add("namespaces", model.uid(tenant, name), document)
