@@ -101,8 +101,8 @@ class Instance:
 
     def close(self):
         self.standin.close()
-        with contextlib.suppress(psycopg.Error), self.standin.postgres.admin() as connection:
-            connection.execute("DROP DATABASE IF EXISTS %s WITH (FORCE)" % self.standin.database)
+        with contextlib.suppress(psycopg.Error):
+            self.standin.server.drop(self.standin.database)
 
 
 @pytest.fixture(scope="module")
