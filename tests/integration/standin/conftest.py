@@ -112,6 +112,10 @@ class Postgres:
     def seen(consumer):
         return "consumer_" + consumer
 
+    def sessions(self, database):
+        return self.rows("postgres", "SELECT DISTINCT application_name FROM pg_stat_activity WHERE usename = 'kestra'"
+                                     " AND datname = %s", (database,))
+
 
 class MySql:
     """A private server of the MySQL tests."""
@@ -148,6 +152,11 @@ class MySql:
     @staticmethod
     def seen(consumer):
         return "find_in_set('%s', consumers) > 0" % consumer
+
+    def sessions(self, database):
+        return self.rows("mysql", "SELECT DISTINCT a.attr_value FROM performance_schema.processlist p JOIN"
+                                  " performance_schema.session_connect_attrs a ON a.processlist_id = p.id AND"
+                                  " a.attr_name = 'program_name' WHERE p.user = 'kestra' AND p.db = %s", (database,))
 
 
 @pytest.fixture(scope="session")

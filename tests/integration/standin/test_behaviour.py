@@ -462,6 +462,17 @@ def test_sigterm_leaves_long_tasks_after_the_grace_period(standin, waiting):
 
 
 @BOTH
+def test_it_has_sessions_while_it_runs(standin, waiting):
+    """Whoever proves that it is stopped looks for them."""
+    standin.start()
+    for _look in range(10):
+        assert standin.server.sessions(standin.database) == [("kestra-standin",)]
+        time.sleep(0.1)
+    standin.end()
+    waiting(lambda: not standin.server.sessions(standin.database), 5)
+
+
+@BOTH
 def test_several_servers_may_migrate_at_once(standin, waiting):
     for name in ("a", "b", "c"):
         standin.start(name, wait=False)
