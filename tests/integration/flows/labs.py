@@ -369,9 +369,9 @@ class MysqlLab(Lab):
             columns = [f"ifnull(hex(`{name}`), '-')" for (name,) in self.sql(
                 f"select column_name from information_schema.columns where table_schema = '{database}' "
                 f"and table_name = '{table}' order by ordinal_position", "mysql")]
-            row = f"md5(concat_ws('.', {', '.join(columns)}))"
+            row = f"sha2(concat_ws('.', {', '.join(columns)}), 256)"
             found[f"{database}.{table}"] = self.sql(
-                f"select count(*), md5(ifnull(group_concat({row} order by {row} separator ''), '')) from `{database}`.`{table}`", "mysql")[0]
+                f"select count(*), sha2(ifnull(group_concat({row} order by {row} separator ''), ''), 256) from `{database}`.`{table}`", "mysql")[0]
         return found
 
     def identity(self):

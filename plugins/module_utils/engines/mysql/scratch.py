@@ -86,7 +86,8 @@ def server(*, version=(0, 0, 0), base=None, user=None, bin_dir=None, settings=No
 def arguments(program, data, sockets, account, settings=None) -> list:
     """The command line of mysqld. It gives up root by itself. Pure."""
     argv = [program.path, "--no-defaults", f"--datadir={data}", f"--socket={os.path.join(sockets, 'mysql')}",
-            f"--pid-file={os.path.join(data, 'pid')}"]
+            f"--pid-file={os.path.join(data, 'pid')}",
+            f"--tmpdir={sockets}"]  # TMPDIR may be closed to its account
     if account:
         argv.append(f"--user={account}")
     return argv + [f"--{name}={value}" for name, value in dict(_SETTINGS, **(settings or {})).items()]
