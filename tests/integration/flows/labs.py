@@ -380,10 +380,7 @@ class MysqlLab(Lab):
                         "and table_name not like 'kestra_dr%' order by 1", "mysql")
 
     def server_processes(self):
-        data = os.fsencode(self.lab / "mysql" / "data")
-        found = {pid: arguments for pid, (_parent, arguments) in processes().items()
-                 if any(data in argument for argument in arguments)}
-        return sorted(found)
+        return [int((self.lab / "mysql" / "mysql.pid").read_text())]
 
 
 def quoted(value):

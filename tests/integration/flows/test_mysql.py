@@ -117,7 +117,18 @@ def dumping():
                for _parent, arguments in processes().values())
 
 
-def test_mysql_killed_during_the_dump(lab):
+@pytest.fixture
+def bulk(lab):
+    """A table whose dump takes a while."""
+    lab.sql("create table bulk (id int auto_increment primary key, text longtext)")
+    lab.sql("insert into bulk (text) values (repeat('words ', 3000))")
+    for _doubling in range(12):
+        lab.sql("insert into bulk (text) select text from bulk")
+    yield
+    lab.sql("drop table bulk")
+
+
+def test_mysql_killed_during_the_dump(lab, bulk):
     before, rows = lab.points(), lab.sql("select count(*) from flows")
     with when(dumping, lambda: again(lab)):
         run = lab.play("backup").failed()
