@@ -21,7 +21,7 @@ import stat
 
 from ..core import clock, files, proc
 from ..core.errors import ConfigError, DrError, RefusedError, ToolError, from_os_error
-from . import config, sources
+from . import config, launch, sources
 from .layers import scan_keys
 from .values import is_secret_key
 
@@ -207,21 +207,17 @@ def _plugins(directory, with_content, explicit, room) -> tuple:
 
 
 def _version(executable, report):
-    """What `executable --version` says. Kestra's command line boots its context, and with a database in sight it would
-    migrate it: the program therefore gets no configuration, and migrations are switched off as well."""
-    env = {name: None for name in ("KESTRA_CONFIGURATION", "MICRONAUT_CONFIG_FILES", "JAVA_OPTS")}
-    env.update({f"FLYWAY_DATASOURCES_{name}_ENABLED": "false" for name in ("POSTGRES", "MYSQL", "H2", "SQLSERVER")})
-    env["KESTRA_MIGRATION_AUTO"] = "false"
+    """What `executable --version` says, without any configuration."""
+    env = {**dict.fromkeys(launch.WITHOUT), **launch.UNCONFIGURED}
     try:
-        done = proc.run([executable, "--version"], env=env, timeout=120)
+        done = proc.run([*launch.LAUNCH, executable, "--version"], env=env, timeout=launch.VERSION_SECONDS)
     except ToolError as exc:
         report["warnings"].append(f"Kestra's version is not known: {exc.message}")
         return None
-    found = re.search(r"(?m)^v?(\d+\.\d+[0-9A-Za-z.+-]*)\s*$", done.stdout)
+    found = launch.version_of(done.stdout)
     if not found:
         report["warnings"].append(f"Kestra's version is not known: {executable} --version printed none.")
-        return None
-    return found.group(1)
+    return found
 
 
 def same(one, other) -> bool:

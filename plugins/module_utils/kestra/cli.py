@@ -19,17 +19,11 @@ from dataclasses import dataclass, field
 
 from ..core import proc
 from ..core.errors import ConfigError, RefusedError, ToolError
+from .launch import LAUNCH, UNCONFIGURED, VERSION_SECONDS, WITHOUT, version_of
 
 METHODS = ("host", "container", "kubernetes")
 ENGINES = ("docker", "podman")
 _IMAGE_EXECUTABLE = "/app/kestra"  # of Kestra's own images
-_LAUNCH = ("/bin/sh", "-c", 'exec "$0" "$@"')
-# Without these Kestra finds no database; and what it would do to one is switched off as well.
-_WITHOUT = ("KESTRA_CONFIGURATION", "MICRONAUT_CONFIG_FILES", "JAVA_OPTS")
-_UNCONFIGURED = {**{f"FLYWAY_DATASOURCES_{name}_ENABLED": "false" for name in ("POSTGRES", "MYSQL", "H2", "SQLSERVER")},
-                 "KESTRA_MIGRATION_AUTO": "false"}
-_VERSION_SECONDS = 120.0
-_VERSION = re.compile(r"(?m)^v?(\d+\.\d+[0-9A-Za-z.+-]*)\s*$")
 _FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 _TAIL = 60
 
@@ -240,16 +234,10 @@ def _kubernetes(at, argv, environment, without, feed) -> Call:
 def command(at, words) -> list:
     """The argv of one of Kestra's commands, with its configuration file and plugins. Pure."""
     options = (["--config", at.config_file] if at.config_file else []) + (["--plugins", at.plugins] if at.plugins else [])
-    return [*_LAUNCH, at.executable, *words, *options]
+    return [*LAUNCH, at.executable, *words, *options]
 
 
 # -- what it says -----------------------------------------------------------------------------------------------------
-
-def version_of(text):
-    """The version in what --version prints, or None. Pure."""
-    found = _VERSION.search(text)
-    return found.group(1) if found else None
-
 
 def bare_version(text) -> str:
     """A version without what only names the edition: v1.3.15-ee and 1.3.15 are the same. Pure."""
@@ -338,10 +326,10 @@ class Cli:
     def version(self) -> str:
         """Asks --version without any configuration."""
         environment = {name: value for name, value in self.at.environment.items()
-                       if name not in _WITHOUT and not name.startswith("DATASOURCES_")}
+                       if name not in WITHOUT and not name.startswith("DATASOURCES_")}
         stdout: deque = deque(maxlen=_TAIL)
-        self._call(call(self.at, [*_LAUNCH, self.at.executable, "--version"], {**environment, **_UNCONFIGURED},
-                        without=_WITHOUT), "--version", stdout.append, stdout, _VERSION_SECONDS)
+        self._call(call(self.at, [*LAUNCH, self.at.executable, "--version"], {**environment, **UNCONFIGURED},
+                        without=WITHOUT), "--version", stdout.append, stdout, VERSION_SECONDS)
         found = version_of("\n".join(stdout))
         if found is None:
             raise ToolError(f"{self.at.executable} --version printed no version.", reason="no_version",

@@ -43,7 +43,7 @@ lost: {tmp_path}/host/tls/lost.jks
 """, 0o640)
     paths["env"] = write("kestra.env", "SECRET_API=eA==\nENV_STAGE=prod\n", 0o600)
     paths["plugin"] = write("app/plugins/plugin-a-1.0.jar", b"jar")
-    paths["exe"] = write("app/kestra", "#!/bin/sh\nenv > \"$(dirname \"$0\")/seen\"\necho noise\necho 0.21.3\n", 0o755)
+    paths["exe"] = write("app/kestra", "\n: a real one begins like this\nenv > \"$(dirname \"$0\")/seen\"\necho noise\necho 0.21.3\n", 0o755)
     paths["unit"] = write("kestra.service", f"""[Service]
 Environment=MICRONAUT_CONFIG_FILES={paths['config']} JAVA_OPTS=-Dlogback.configurationFile={tmp_path}/host/logback.xml
 EnvironmentFile={paths['env']}
