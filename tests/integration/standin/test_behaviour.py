@@ -18,7 +18,9 @@ from pathlib import Path
 import pytest
 
 STANDIN = Path(__file__).resolve().parents[3] / "roles" / "lab" / "files" / "standin"
-BOTH = pytest.mark.parametrize("standin", ["postgresql", "mysql"], indirect=True)
+FULL = os.environ.get("KESTRA_DR_TEST_FULL") == "1"
+BOTH = pytest.mark.parametrize("standin", ["postgresql", pytest.param("mysql", marks=pytest.mark.skipif(
+    not FULL, reason="left to --full: what the stand-in does, on MySQL (here: its contract, its filling, what differs)"))], indirect=True)
 MYSQL = pytest.mark.parametrize("standin", ["mysql"], indirect=True)
 
 HELLO = """\
