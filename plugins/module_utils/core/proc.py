@@ -98,7 +98,8 @@ def _environment(extra) -> dict:
     return env
 
 
-def _start(argv, *, env, cwd, stdin, stdout, user) -> subprocess.Popen:
+def start(argv, *, env, cwd, stdin, stdout, user) -> subprocess.Popen:
+    """Starts a child that ends with us, its stderr a pipe (see Tail). Raises ToolError."""
     argv = [os.fspath(item) if not isinstance(item, (str, bytes)) else item for item in argv]
     try:
         return subprocess.Popen(argv, env=_environment(env), cwd=cwd, stdin=stdin, stdout=stdout,
@@ -130,7 +131,7 @@ def kill_tree(process: subprocess.Popen, grace=5.0) -> None:
     process.wait()
 
 
-class _Tail(threading.Thread):
+class Tail(threading.Thread):
     """Drains a stderr and keeps its end."""
 
     def __init__(self, stream):
@@ -303,9 +304,9 @@ def run(argv, *, env=None, cwd=None, input=None, timeout=None, ok=(0,), redactor
 
 def _single(argv, on_block, *, env, cwd, ok, input, timeout, idle_timeout, redactor, user) -> Completed:
     watch = _Watch(timeout, idle_timeout)
-    process = _start(argv, env=env, cwd=cwd, stdout=subprocess.PIPE, user=user,
+    process = start(argv, env=env, cwd=cwd, stdout=subprocess.PIPE, user=user,
                      stdin=subprocess.DEVNULL if input is None else subprocess.PIPE)
-    tail = _Tail(process.stderr)
+    tail = Tail(process.stderr)
     try:
         feeders = []
         if input is not None:
@@ -362,13 +363,13 @@ def pipeline(stages, *, source=None, sink=None, on_bytes=None, timeout=None, idl
         previous = source if direct else (subprocess.DEVNULL if source is None else subprocess.PIPE)
         for index, stage in enumerate(stages):
             last = index == len(stages) - 1
-            process = _start(stage.argv, env=stage.env, cwd=stage.cwd, stdin=previous, user=stage.user,
+            process = start(stage.argv, env=stage.env, cwd=stage.cwd, stdin=previous, user=stage.user,
                              stdout=subprocess.DEVNULL if last and sink is None else subprocess.PIPE)
             if index:
                 previous.close()  # our copy; else the writer never sees SIGPIPE
             previous = process.stdout
             processes.append(process)
-        tails.extend(_Tail(process.stderr) for process in processes)
+        tails.extend(Tail(process.stderr) for process in processes)
         if source is not None and not direct:
             feeders.append(_Feeder(processes[0].stdin, source, on_bytes if sink is None else None))
         broken = None

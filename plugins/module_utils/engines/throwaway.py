@@ -11,11 +11,13 @@ import contextlib
 import os
 import pwd
 import shutil
+import signal
+import subprocess
 import tempfile
 import time
 
-from ..core import clock, files
-from ..core.errors import IntegrityError, StateError, ToolError
+from ..core import clock, files, proc
+from ..core.errors import DrError, IntegrityError, StateError, ToolError
 
 OWNER = "owner.json"
 # A Unix socket's path is limited to 107 bytes (sys/un.h); the name in it takes 16.
@@ -89,3 +91,50 @@ def _socket_directory(directory, prefix) -> str:
     if len(os.fsencode(inside)) <= _LONGEST:
         return inside
     return tempfile.mkdtemp(prefix=prefix, dir="/tmp")
+
+
+def end_orphan(pid_file, argument, number) -> None:
+    """Ends a server that outlived its owner, by signal number; known by its pid file and one of its arguments (text)."""
+    try:
+        with open(pid_file, encoding="ascii") as handle:
+            pid = int(handle.readline())
+        with open(f"/proc/{pid}/cmdline", "rb") as handle:
+            if os.fsencode(argument) not in handle.read().split(b"\0"):
+                return
+        os.kill(pid, number)
+        until = time.monotonic() + 10
+        while os.path.exists(f"/proc/{pid}") and time.monotonic() < until:
+            time.sleep(0.1)
+    except (OSError, ValueError):
+        return
+
+
+@contextlib.contextmanager
+def running(argv, *, account, ping, timeout, stop=signal.SIGTERM, patience=30):
+    """Runs a server for the length of the body, from its first answer on. ping(): raises DrError until it answers.
+
+    timeout, patience: seconds for the start and for the end asked for by the signal stop. Raises ToolError.
+    """
+    process = proc.start(argv, env=None, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, user=account)
+    tail = proc.Tail(process.stderr)
+    try:
+        until = time.monotonic() + timeout
+        while True:
+            if process.poll() is not None:
+                raise ToolError("The scratch server did not start: " + (tail.text().splitlines() or ["no message"])[-1],
+                                reason="scratch_failed", detail={"stderr_tail": tail.text()})
+            try:
+                ping()
+                break
+            except DrError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.1)
+        yield
+    finally:
+        if process.poll() is None:
+            process.send_signal(stop)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(patience)
+        if process.poll() is None:
+            proc.kill_tree(process)

@@ -7,12 +7,10 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
 import tempfile
-import time
 
 from ...core import proc
-from ...core.errors import DrError, ToolError
+from ...core.errors import ToolError
 from .. import throwaway
 from . import connect, versions
 
@@ -46,20 +44,8 @@ def sweep(base) -> list:
 
 
 def _end_orphan(directory) -> None:
-    """Ends a server that outlived its owner, known by its pid file and the directory on its command line."""
     data = os.path.join(directory, "data")
-    try:
-        with open(os.path.join(data, "pid"), encoding="ascii") as handle:
-            pid = int(handle.readline())
-        with open(f"/proc/{pid}/cmdline", "rb") as handle:
-            if b"--datadir=" + os.fsencode(data) not in handle.read().split(b"\0"):
-                return
-        os.kill(pid, signal.SIGKILL)
-        until = time.monotonic() + 10
-        while os.path.exists(f"/proc/{pid}") and time.monotonic() < until:
-            time.sleep(0.1)
-    except (OSError, ValueError):
-        return
+    throwaway.end_orphan(os.path.join(data, "pid"), f"--datadir={data}", signal.SIGKILL)
 
 
 @contextlib.contextmanager
@@ -76,7 +62,8 @@ def server(*, version=(0, 0, 0), base=None, user=None, bin_dir=None, settings=No
         argv = arguments(program, data, sockets, account, settings)
         proc.run(argv + ["--initialize-insecure"], timeout=timeout, cwd="/")
         login = connect.Login(user="root", socket=os.path.join(sockets, "mysql"))
-        with _running(argv, login, timeout):
+        with throwaway.running(argv, account=None, timeout=timeout,
+                               ping=lambda: connect.connect(login, application="kestra_dr scratch").close()):
             with connect.connect(login) as session:
                 for statement in _UTC:
                     session.rows(statement)
@@ -91,30 +78,3 @@ def arguments(program, data, sockets, account, settings=None) -> list:
     if account:
         argv.append(f"--user={account}")
     return argv + [f"--{name}={value}" for name, value in dict(_SETTINGS, **(settings or {})).items()]
-
-
-@contextlib.contextmanager
-def _running(argv, login, timeout):
-    process = proc._start(argv, env=None, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, user=None)
-    tail = proc._Tail(process.stderr)
-    try:
-        until = time.monotonic() + timeout
-        while True:
-            if process.poll() is not None:
-                raise ToolError("The scratch server did not start: " + (tail.text().splitlines() or ["no message"])[-1],
-                                reason="scratch_failed", detail={"stderr_tail": tail.text()})
-            try:
-                connect.connect(login, application="kestra_dr scratch").close()
-                break
-            except DrError:
-                if time.monotonic() > until:
-                    raise
-                time.sleep(0.1)
-        yield
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(30)
-        if process.poll() is None:
-            proc.kill_tree(process)

@@ -10,12 +10,10 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
 import tempfile
-import time
 
 from ...core import proc
-from ...core.errors import DrError, ToolError
+from ...core.errors import ToolError
 from .. import throwaway
 from . import connect, versions
 
@@ -46,20 +44,8 @@ def sweep(base) -> list:
 
 
 def _end_orphan(directory) -> None:
-    """Ends a postmaster that outlived its owner, known by its pid file and the directory on its command line."""
     data = os.path.join(directory, "data")
-    try:
-        with open(os.path.join(data, "postmaster.pid"), encoding="ascii") as handle:
-            pid = int(handle.readline())
-        with open(f"/proc/{pid}/cmdline", "rb") as handle:
-            if os.fsencode(data) not in handle.read().split(b"\0"):
-                return
-        os.kill(pid, signal.SIGQUIT)
-        until = time.monotonic() + 10
-        while os.path.exists(f"/proc/{pid}") and time.monotonic() < until:
-            time.sleep(0.1)
-    except (OSError, ValueError):
-        return
+    throwaway.end_orphan(os.path.join(data, "postmaster.pid"), data, signal.SIGQUIT)
 
 
 @contextlib.contextmanager
@@ -77,36 +63,14 @@ def server(*, major=0, base=None, user=None, bin_dir=None, settings=None, timeou
         proc.run([programs.program("initdb"), f"--pgdata={data}", f"--username={_SUPERUSER}", "--auth=trust",
                   "--encoding=UTF8", "--no-locale", "--no-sync"], user=account, timeout=timeout, cwd="/")
         login = connect.Login(user=_SUPERUSER, host=sockets)
-        with _running(programs, data, sockets, account, settings, login, timeout):
+        with throwaway.running(_arguments(programs, data, sockets, settings), account=account, timeout=timeout,
+                               ping=lambda: connect.connect(login, application="kestra_dr scratch").close(),
+                               stop=signal.SIGINT, patience=10):  # fast shutdown: sessions are ended
             yield login
 
 
-@contextlib.contextmanager
-def _running(programs, data, sockets, account, settings, login, timeout):
-    values = dict(_SETTINGS, unix_socket_directories=f"'{sockets}'", **(settings or {}))
+def _arguments(programs, data, sockets, settings) -> list:
     argv = [programs.program("postgres"), "-D", data]
-    for name, value in values.items():
+    for name, value in dict(_SETTINGS, unix_socket_directories=f"'{sockets}'", **(settings or {})).items():
         argv += ["-c", f"{name}={value.strip(chr(39))}"]
-    process = proc._start(argv, env=None, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, user=account)
-    tail = proc._Tail(process.stderr)
-    try:
-        until = time.monotonic() + timeout
-        while True:
-            if process.poll() is not None:
-                raise ToolError("The scratch server did not start: " + (tail.text().splitlines() or ["no message"])[-1],
-                                reason="scratch_failed", detail={"stderr_tail": tail.text()})
-            try:
-                connect.connect(login, application="kestra_dr scratch").close()
-                break
-            except DrError:
-                if time.monotonic() > until:
-                    raise
-                time.sleep(0.1)
-        yield
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)  # fast shutdown: sessions are ended
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(10)
-        if process.poll() is None:
-            proc.kill_tree(process)
+    return argv
