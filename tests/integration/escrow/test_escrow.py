@@ -156,11 +156,11 @@ def test_a_host_that_shows_another_key_gets_nothing(lab, sshd):
 def test_a_host_that_does_not_take_it(lab, sshd):
     sshd.files.chmod(0o500)
     assert keep(lab, **far(lab, sshd))["reason"] == "permission_denied"
-    assert keep(lab, **far(lab, sshd, path=str(sshd.base / "no" / "kit.asc")))["reason"] == "not_found"
+    assert keep(lab, **{**far(lab, sshd), "path": str(sshd.base / "no" / "kit.asc")})["reason"] == "not_found"
     sshd.key(lab.base / "stranger")
-    assert keep(lab, **far(lab, sshd, sftp_key_file=str(lab.base / "stranger")))["reason"] == "login_refused"
-    assert keep(lab, **far(lab, sshd, sftp_key_file=str(lab.base / "none")))["reason"] == "key_file_missing"
-    assert keep(lab, **far(lab, sshd, sftp_known_hosts=str(lab.base / "none")))["reason"] == "known_hosts_unreadable"
+    assert keep(lab, **{**far(lab, sshd), "sftp_key_file": str(lab.base / "stranger")})["reason"] == "login_refused"
+    assert keep(lab, **{**far(lab, sshd), "sftp_key_file": str(lab.base / "none")})["reason"] == "key_file_missing"
+    assert keep(lab, **{**far(lab, sshd), "sftp_known_hosts": str(lab.base / "none")})["reason"] == "known_hosts_unreadable"
     place = far(lab, sshd)
     sshd.stop()
     assert keep(lab, **place)["reason"] == "unreachable"

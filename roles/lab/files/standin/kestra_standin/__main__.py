@@ -105,7 +105,7 @@ def main(arguments=None):
         _name_process()
         return Server(options.role, configuration, options.port, options.threads, not options.no_indexer,
                       getattr(options, "flow_path", None)).run()
-    except (config.ConfigurationError, ValueError, OSError) + database.errors() as error:
+    except (config.ConfigurationError, ValueError, OSError, *database.errors()) as error:
         print("%s: %s" % (NAME, str(error).strip() or type(error).__name__), file=sys.stderr)
         return 1
 

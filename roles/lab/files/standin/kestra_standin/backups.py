@@ -68,7 +68,7 @@ def main(arguments, parser_class, common):
         run = create if options.backups == "create" else restore
         run(store, configuration, options, version)
         return 0
-    except (BackupError, config.ConfigurationError, storage.StorageError, ValueError, OSError) + database.errors() as error:
+    except (BackupError, config.ConfigurationError, storage.StorageError, ValueError, OSError, *database.errors()) as error:
         print("%s: %s" % (NAME, str(error).strip() or type(error).__name__), file=sys.stderr)
         return 1
 

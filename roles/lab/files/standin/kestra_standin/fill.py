@@ -340,7 +340,7 @@ def main(arguments=None):
     try:
         found = fill(config.read(options.config), options,
                      (lambda text: None) if options.quiet else lambda text: print(text, file=sys.stderr))
-    except (config.ConfigurationError, ValueError, OSError) + database.errors() as error:
+    except (config.ConfigurationError, ValueError, OSError, *database.errors()) as error:
         print("%s-fill: %s" % (NAME, str(error).strip() or type(error).__name__), file=sys.stderr)
         return 1
     print(values.dumps(dict(found, seconds=Decimal(str(found["seconds"])))))
