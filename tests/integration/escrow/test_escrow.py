@@ -119,10 +119,10 @@ def test_places_that_will_not_do(lab):
     assert keep(lab, passphrase_file=lab.private("short", "short\n"))["reason"] == "passphrase_too_short"
 
 
-def far(lab, sshd, **more):
+def far(lab, sshd):
     return dict({"sftp_host": "127.0.0.1", "sftp_port": sshd.port, "sftp_user": sshd.user,
                  "sftp_key_file": str(sshd.base / "id"), "sftp_known_hosts": sshd.known_hosts(lab.base / "known_hosts"),
-                 "path": str(sshd.files / "kit.asc")}, **more)
+                 "path": str(sshd.files / "kit.asc")})
 
 
 def test_on_another_host(lab, sshd):
