@@ -120,9 +120,9 @@ def test_places_that_will_not_do(lab):
 
 
 def far(lab, sshd):
-    return dict({"sftp_host": "127.0.0.1", "sftp_port": sshd.port, "sftp_user": sshd.user,
-                 "sftp_key_file": str(sshd.base / "id"), "sftp_known_hosts": sshd.known_hosts(lab.base / "known_hosts"),
-                 "path": str(sshd.files / "kit.asc")})
+    return {"sftp_host": "127.0.0.1", "sftp_port": sshd.port, "sftp_user": sshd.user,
+            "sftp_key_file": str(sshd.base / "id"), "sftp_known_hosts": sshd.known_hosts(lab.base / "known_hosts"),
+            "path": str(sshd.files / "kit.asc")}
 
 
 def test_on_another_host(lab, sshd):
