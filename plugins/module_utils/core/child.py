@@ -35,7 +35,7 @@ class Child:
         self._redactor = redactor
         # The starting and judging of children is proc's; what it lacks is a child that is watched from outside.
         self.process = proc.start(self.argv, env=env, cwd=None, stdout=stdout, user=None,
-                                   stdin=subprocess.DEVNULL if feed is None else subprocess.PIPE)
+                                  stdin=subprocess.DEVNULL if feed is None else subprocess.PIPE)
         self._tail = proc.Tail(self.process.stderr)
         self._feeder = None if feed is None else proc._Feeder(self.process.stdin, feed)
 

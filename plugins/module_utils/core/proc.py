@@ -305,7 +305,7 @@ def run(argv, *, env=None, cwd=None, input=None, timeout=None, ok=(0,), redactor
 def _single(argv, on_block, *, env, cwd, ok, input, timeout, idle_timeout, redactor, user) -> Completed:
     watch = _Watch(timeout, idle_timeout)
     process = start(argv, env=env, cwd=cwd, stdout=subprocess.PIPE, user=user,
-                     stdin=subprocess.DEVNULL if input is None else subprocess.PIPE)
+                    stdin=subprocess.DEVNULL if input is None else subprocess.PIPE)
     tail = Tail(process.stderr)
     try:
         feeders = []
@@ -364,7 +364,7 @@ def pipeline(stages, *, source=None, sink=None, on_bytes=None, timeout=None, idl
         for index, stage in enumerate(stages):
             last = index == len(stages) - 1
             process = start(stage.argv, env=stage.env, cwd=stage.cwd, stdin=previous, user=stage.user,
-                             stdout=subprocess.DEVNULL if last and sink is None else subprocess.PIPE)
+                            stdout=subprocess.DEVNULL if last and sink is None else subprocess.PIPE)
             if index:
                 previous.close()  # our copy; else the writer never sees SIGPIPE
             previous = process.stdout

@@ -30,7 +30,7 @@ class Process:
     def __init__(self, argv, *, env, cwd=None, on_stderr=None):
         self.argv = [str(item) if not isinstance(item, bytes) else item for item in argv]
         self._child = proc.start(self.argv, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                  user=None)
+                                 user=None)
         self._tail = b""
         self._on_stderr = on_stderr
         self._drain = threading.Thread(target=self._read_stderr, daemon=True)
