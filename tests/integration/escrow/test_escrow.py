@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from ansible_collections.kestra_community.dr.tests.integration.escrow.conftest i
 from ansible_collections.kestra_community.dr.tests.unit.plugins.modules import kestra_runner
 
 DOCUMENTED = Path(__file__).parents[3] / "docs" / "escrow.md"
+HOMES = []
 SECRETS = ("SECRETKEYOFTHEINSTANCE", "data base $ecret", "bWFpbA==", REPOSITORY_PASSWORD, "battery staple")
 
 
@@ -28,13 +30,19 @@ def keep(lab, check=False, **more):
     return told
 
 
+@pytest.fixture(autouse=True)
+def somebody():
+    """The home of somebody who never used gpg. Its path is short, since the socket of gpg's agent lies in it."""
+    with tempfile.TemporaryDirectory(prefix="kdr-", dir="/tmp") as home:
+        HOMES.append(home)
+        yield
+
+
 def documented(start, lab, kit):
     """A command of the documentation in words, and the environment of somebody who never used gpg."""
     command = next(line for line in DOCUMENTED.read_text(encoding="utf-8").splitlines() if line.startswith(start))
     ours = {"PASSPHRASE_FILE": lab.passphrase, "kestra.asc": str(kit), "kit.txt": str(lab.base / "kit.txt")}
-    home = lab.base / "somebody"
-    home.mkdir(mode=0o700, exist_ok=True)
-    return [ours.get(word, word) for word in command.split()], {"PATH": os.environ["PATH"], "HOME": str(home)}
+    return [ours.get(word, word) for word in command.split()], {"PATH": os.environ["PATH"], "HOME": HOMES[-1]}
 
 
 def opened(lab, kit):
