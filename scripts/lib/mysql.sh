@@ -3,14 +3,14 @@
 # GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# Oracle's MySQL server and clients on a machine that need not have them. To be sourced after setup.sh, containers.sh and
-# unpacked.sh:
+# Oracle's MySQL server and clients on a machine that need not have them. To be sourced after setup.sh:
 #
 #   kdr_mysql                        # sets KDR_MYSQL_BIN, a directory with mysqld, mysql and mysqldump
 #   kdr_mysql_unpacked               # sets KDR_MYSQL, a directory that has them in bin/ and runs in a container too
 #   kdr_mysql_for_tests WHAT         # for parts of scripts/test: kdr_mysql, or says that WHAT is not run
 #
 # Debian carries them in unstable only, and calls MariaDB's client mysqldump elsewhere.
+. "$KDR_ROOT/scripts/lib/unpacked.sh"
 
 # kdr_mysql: returns 2 when this machine's package sources name no Debian mirror.
 kdr_mysql() {
@@ -32,13 +32,8 @@ kdr_mysql_unpacked() {
 }
 
 kdr_mysql_for_tests() {
-    local rc=0
-    kdr_mysql || rc=$?
-    case $rc in
-        0) export KESTRA_DR_TEST_MYSQL_BIN=$KDR_MYSQL_BIN ;;
-        2) printf 'not run: %s: no package source of this machine has MySQL\n' "$1" ;;
-        *) kdr_die "MySQL could not be made, see above" ;;
-    esac
+    kdr_for_tests kdr_mysql "$1"
+    [ -z "${KDR_MYSQL_BIN:-}" ] || export KESTRA_DR_TEST_MYSQL_BIN=$KDR_MYSQL_BIN
 }
 
 kdr_mysql_programs() {

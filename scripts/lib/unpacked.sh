@@ -3,14 +3,15 @@
 # GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# Programs of Debian unstable on a machine that has them neither installed nor in its release. To be sourced after setup.sh
-# and containers.sh:
+# Programs of Debian unstable on a machine that has them neither installed nor in its release. To be sourced after setup.sh:
 #
 #   kdr_unpacked NAME PROGRAMS PACKAGE...   # sets KDR_UNPACKED, a directory whose bin/ starts the programs
+#   kdr_for_tests FUNCTION WHAT             # in a part of scripts/test: such a FUNCTION, or says that WHAT is not run
 #   kdr_postgresql_newer                    # sets KDR_PG_NEWER_BIN, with pg_dump, pg_restore and psql
 #
 # The packages are unpacked into the cache and run by that tree's own dynamic linker: nothing is installed, and the
 # machine's package sources, keys and lists are read, never changed.
+. "$KDR_ROOT/scripts/lib/containers.sh"
 
 # kdr_unpacked NAME PROGRAMS PACKAGE...: PROGRAMS is a function that gets the root and prints one line for each program:
 # its name, its path below the root, and what it is always given. Returns 2 when this machine's package sources name no
@@ -20,6 +21,16 @@ kdr_unpacked() {
     key=$(printf '%s\n' "2 $(dpkg --print-architecture)" "${@:2}" | sha256sum | cut -c1-12)
     KDR_UNPACKED=$KDR_CACHE/$name-$key
     [ -e "$KDR_UNPACKED/.complete" ] || kdr_locked "$name" kdr_unpack "$KDR_UNPACKED" "$@" || return $?
+}
+
+kdr_for_tests() {
+    local rc=0
+    "$1" || rc=$?
+    case $rc in
+        0) ;;
+        2) printf 'not run: %s: no package source of this machine has what it needs\n' "$2" ;;
+        *) kdr_die "what $2 needs could not be made, see above" ;;
+    esac
 }
 
 kdr_unpack() {

@@ -196,5 +196,6 @@ class MysqlDatabase:
             except RefusedError as error:
                 if error.reason != "database_in_use" or time.monotonic() > deadline:
                     raise DrillError(f"The database {old} stays in use: {error.message}", error.hint) from None
+                time.sleep(0.2)
             except DrError as error:
                 raise DrillError(error.message, error.hint) from None

@@ -55,12 +55,6 @@ def speed(section, name, ours, plain, goal=None) -> Figure:
                   ratio >= goal if goal else None)
 
 
-def pipe(section, name, ours, plain) -> Figure:
-    """A dump through a compressor against the bare pipe."""
-    ratio = statistics.median(ours) / statistics.median(plain)
-    return Figure(section, name, ours, plain, "s", ratio, "ours / plain", f"<= {PIPE_SHARE}", ratio <= PIPE_SHARE)
-
-
 def whole_backup(name, ours, plain) -> Figure:
     """A whole backup against T, the same tools called by a bare script."""
     took, bare = statistics.median(ours), statistics.median(plain)
@@ -70,10 +64,12 @@ def whole_backup(name, ours, plain) -> Figure:
                   {"over_seconds": round(over, 3)})
 
 
-def share(section, name, ours, plain, unit) -> Figure:
-    """What ours takes for each of the plain tool's; nobody set a goal."""
+def share(section, name, ours, plain, unit, goal=None) -> Figure:
+    """What ours takes for each of the plain tool's; goal: at most that."""
     bare = statistics.median(plain)
-    return Figure(section, name, ours, plain, unit, statistics.median(ours) / bare if bare else None, "ours / plain")
+    ratio = statistics.median(ours) / bare if bare else None
+    return Figure(section, name, ours, plain, unit, ratio, "ours / plain", f"<= {goal}" if goal else "",
+                  ratio <= goal if goal else None)
 
 
 def downtime(mode, small, full, sizes) -> Figure:

@@ -132,7 +132,7 @@ class Scene:
 
         took = self._turns(ours, plain)
         if self._tools.piped:
-            self._add(figures.pipe("dump", f"{shape}, against mysqldump | zstd", *took))
+            self._add(figures.share("dump", f"{shape}, against mysqldump | zstd", *took, "s", figures.PIPE_SHARE))
         else:
             self._add(figures.speed("dump", f"{shape}, against pg_dump -F tar", *took,
                                     figures.DUMP_SPEED if shape == "mixed" else None))
