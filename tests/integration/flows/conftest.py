@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import shutil
+import subprocess
 import time
 from pathlib import Path
 
@@ -52,3 +53,17 @@ def mysql_lab():
         pytest.skip("no MySQL server here (KESTRA_DR_TEST_MYSQL_BIN)")
     with running(MysqlLab) as found:
         yield found
+
+
+@pytest.fixture
+def stray(lab):
+    """A Kestra server on a host that the inventory does not know."""
+    process = subprocess.Popen([lab.lab / "bin" / "kestra", "server", "executor", "--config", lab.lab / "kestra" / "application.yml",
+                                "--port", "0"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                               env=dict(os.environ, ENDPOINTS_ALL_PORT="0", MICRONAUT_SERVER_PORT="0"))
+    time.sleep(5)
+    assert process.poll() is None
+    yield process
+    assert process.poll() is None, "it was to live all the time"
+    process.terminate()
+    process.wait(60)

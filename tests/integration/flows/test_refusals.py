@@ -5,8 +5,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import time
 
 import pytest
@@ -80,20 +78,6 @@ def test_two_controllers_at_once(lab):
         first.wait(300)
     assert first.returncode == 0, lab.told(first)[-3000:]
     assert "is sealed" in lab.told(first)
-
-
-@pytest.fixture
-def stray(lab):
-    """A Kestra server on a host that the inventory does not know."""
-    process = subprocess.Popen([lab.lab / "bin" / "kestra", "server", "executor", "--config", lab.lab / "kestra" / "application.yml",
-                                "--port", "0"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                               env=dict(os.environ, ENDPOINTS_ALL_PORT="0", MICRONAUT_SERVER_PORT="0"))
-    time.sleep(5)
-    assert process.poll() is None
-    yield process
-    assert process.poll() is None, "it was to live all the time"
-    process.terminate()
-    process.wait(60)
 
 
 def test_a_kestra_alive_elsewhere_during_a_backup(lab, stray):

@@ -138,9 +138,20 @@ def test_restore_over_a_live_instance_and_undo(lab):
     lab.play("restore", "-vvv", kestra_dr_recovery_point=lab.points()[-1], kestra_dr_confirm=lab.instance_id).ok()
     assert lab.healthy()
     assert lab.sql("select count(*) from flows where id = 'after'") == [(0,)]
-    lab.play("undo", "-vvv", kestra_dr_confirm=lab.instance_id).ok()
+    undone = lab.play("undo", "-vvv", kestra_dr_confirm=lab.instance_id).ok()
+    assert undone.report["outcome"] == "ok" and undone.report["particulars"]["restored_database"].startswith("kestra_dr_")
     assert lab.healthy()
     assert lab.sql("select count(*) from flows where id = 'after'") == [(1,)]
+
+
+def test_an_undo_that_is_refused_leaves_kestra_running(lab, stray):
+    """Another server is at work on the database: nothing is swapped, Kestra comes back at once, the report says so."""
+    point = max(path.stem for path in (lab.vault / "kestra" / "undo").glob("*.json"))
+    live = [lab.identity(), (lab.lab / "storage").stat().st_ino]
+    run = lab.play("undo", kestra_dr_undo_point=point, kestra_dr_confirm=lab.instance_id, kestra_dr_quiet_seconds=4).failed("not quiet")
+    assert run.report["outcome"] == "failed" and run.report["kestra_line"] == "Kestra is as it was found"
+    assert live == [lab.identity(), (lab.lab / "storage").stat().st_ino]
+    assert lab.healthy() and not lab.held.exists() and not (lab.vault / "kestra" / "lock.json").exists()
 
 
 def test_check_mode_writes_nothing(lab):
