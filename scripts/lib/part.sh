@@ -26,16 +26,22 @@ kdr_detail() { printf 'detail: %s\n' "$*"; }
 
 # kdr_pytest NAME ARGUMENT...: pytest of the environment KDR_VENV in the checkout. Fails when no test passed.
 kdr_pytest() {
-    local name=$1 rc=0
+    local name=$1 rc=0 base
     shift
     kdr_collections
+    # Not pytest's own place: every pytest that starts closes that to other accounts, as which servers of a test run.
+    # Short, because the names of sockets must be.
+    base=$(mktemp -d /tmp/kdr-XXXXXX)
+    chmod 711 "$base"
+    KDR_LEFTOVERS+=("$base")
     (
         cd "$KDR_ROOT"
         export PATH=$KDR_VENV/bin:$PATH
         export ANSIBLE_COLLECTIONS_PATH=$KDR_COLLECTIONS PYTHONPATH=$KDR_COLLECTIONS PYTHONDONTWRITEBYTECODE=1
         # Interpreter discovery on localhost may find a Python without the libraries.
         export ANSIBLE_PYTHON_INTERPRETER=$KDR_VENV/bin/python
-        "$KDR_VENV/bin/python" -m pytest -c tests/pytest.ini --rootdir tests -v --durations 25 -p no:cacheprovider -o junit_logging=system-out \
+        "$KDR_VENV/bin/python" -m pytest -c tests/pytest.ini --rootdir tests -v --durations 25 -p no:cacheprovider --basetemp "$base/t" \
+            -o junit_logging=system-out \
             --junitxml "$KDR_PART_DIR/$name.xml" "$@"
     ) || rc=$?
     case $rc in

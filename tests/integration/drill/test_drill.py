@@ -121,7 +121,7 @@ def test_a_kestra_that_does_not_start_after_the_restore_leaves_the_original_asid
     count = tmp_path / "starts"
     own.write_executable(f"""\
 echo start >> '{count}'
-if [ "$(wc -l < '{count}')" -ge 4 ]; then echo 'no licence'; exit 1; fi
+if [ "$(wc -l < '{count}')" -ge 4 ]; then sleep 2; echo 'no licence'; exit 1; fi
 exec "$standin" "$@\"""")
     lab = tmp_path / "lab"
     done, said = drill(lab, collections, own)

@@ -289,7 +289,7 @@ def scripts(server, small, tmp_path_factory):
 def test_cut_anywhere(scripts, tmp_path, name):
     whole = (scripts / name).read_bytes()
     end = whole.rindex(b"-- Dump completed") if name == "kestra.sql" else len(whole)
-    offsets = range(0, end) if FULL and len(whole) < 100000 else range(0, end, max(1, end // 200))
+    offsets = range(0, end, max(1, end // (2000 if FULL else 200)))
     assert len(offsets) >= 200
     for offset in offsets:
         path = tmp_path / name
