@@ -27,21 +27,21 @@ def to_take(asked, consistency) -> dict:
 def to_restore(asked, held) -> dict:
     """{"components", "problems"} of a restore. held: the names of the recovery point's components.
 
-    Unless asked otherwise the metadata archive comes back only where there is no database, which holds all of it.
+    A database holds all that is in the metadata archive: beside it the archive is left out.
     """
-    if asked is not None:
-        components = [name for name in _listed(asked) if name in held]
-        problems = _wrong_names(_listed(asked))
-    else:
-        usual = USUAL if "database" in held or "metadata" not in held else ("metadata",)
-        components, problems = [name for name in usual if name in held], []
-    beside = [name for name in ("database", "storage") if name in components]
+    listed = list(KNOWN) if asked is None else _listed(asked)
+    problems = _wrong_names(listed)
+    components = [name for name in listed if name in held]
+    if "metadata" in components and "database" in components:
+        components.remove("metadata")
+    if asked is None and "metadata" in components:
+        components = ["metadata"]
     if not components and not problems:
         problems = [f"The recovery point holds {', '.join(sorted(held))}, and none of it is in kestra_dr_components."]
-    elif "metadata" in components and beside:
+    elif "metadata" in components and "storage" in components:
         problems = problems + [
-            f"kestra_dr_components names metadata and {' and '.join(beside)}: the archive is restored by itself, into an "
-            "instance that has its own database and storage. A database holds all that is in the archive."]
+            "kestra_dr_components names metadata and storage: the archive is restored into an instance that is up and has a "
+            "storage of its own."]
     return {"components": components, "problems": problems}
 
 

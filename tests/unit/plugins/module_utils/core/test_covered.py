@@ -35,14 +35,14 @@ def test_what_cannot_be_meant_is_named(asked, consistency, word):
     (None, ["config", "database", "storage"], ["database", "storage", "config"]), (None, ALL, ["database", "storage", "config"]),
     (None, ["metadata"], ["metadata"]), (None, ["config", "metadata"], ["metadata"]), (None, ["database"], ["database"]),
     (["database", "storage", "config"], ["database"], ["database"]), (["metadata"], ALL, ["metadata"]),
-    (["config", "metadata"], ALL, ["config", "metadata"])])
+    (["config", "metadata"], ALL, ["config", "metadata"]), (ALL, ALL, ["database", "storage", "config"]), (ALL, ["metadata"], ["metadata"])])
 def test_what_comes_back(asked, held, components):
     assert Restore().filters()["to_restore"](asked, held) == {"components": components, "problems": []}
 
 
 @pytest.mark.parametrize("asked, held, word", [
-    (["metadata"], ["config", "database", "storage"], "holds config, database, storage"), (ALL, ALL, "metadata and database and storage"),
-    (["database", "metadata"], ALL, "metadata and database"), (["search"], ALL, "search"), ([], ALL, "is empty")])
+    (["metadata"], ["config", "database", "storage"], "holds config, database, storage"), (["storage", "metadata"], ALL, "metadata and storage"),
+    (["search"], ALL, "search"), ([], ALL, "is empty")])
 def test_a_restore_that_cannot_be_meant_is_named(asked, held, word):
     (problem,) = covered.to_restore(asked, held)["problems"]
     assert word in problem
