@@ -46,7 +46,9 @@ def to_restore(asked, held) -> dict:
 
 
 def _listed(asked) -> list:
-    return [str(name) for name in (asked if isinstance(asked, (list, tuple)) else [asked])]
+    if isinstance(asked, str):  # as -e name=value gives it
+        return [name.strip() for name in asked.split(",") if name.strip()]
+    return [str(name) for name in asked]
 
 
 def _wrong_names(components) -> list:

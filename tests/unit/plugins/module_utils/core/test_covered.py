@@ -17,7 +17,7 @@ ALL = ["database", "storage", "config", "metadata"]
     (["storage", "config"], None, ["storage", "config"], "pinned"), (["metadata"], None, ["metadata"], "drained"),
     (["metadata", "config"], None, ["metadata", "config"], "drained"), (["metadata"], "live", ["metadata"], "live"),
     (ALL, None, ALL, "pinned"), (ALL, "drained", ALL, "drained"), (["database"], "drained", ["database"], "drained"),
-    ("database", None, ["database"], "pinned")])
+    ("metadata, config", None, ["metadata", "config"], "drained")])
 def test_what_can_be_taken(asked, consistency, components, mode):
     assert Take().filters()["to_take"](asked, consistency) == {"components": components, "mode": mode, "problems": []}
 
