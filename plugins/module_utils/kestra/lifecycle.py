@@ -158,7 +158,8 @@ class Lifecycle:
         if record is None:
             return "free"
         how = claim(record, run, left=dead_man.left(record), armed=dead_man.alive(self.directory))
-        if how in ("own", "taken") and MAINTENANCE in {record.get("manager"), self.manager.name} != {MAINTENANCE}:
+        over = (record.get("dead_man_fired") or {}).get("outcome") in _PEACEFUL
+        if how in ("own", "taken") and not over and MAINTENANCE in {record.get("manager"), self.manager.name} != {MAINTENANCE}:
             raise RefusedError(
                 f"Run {record.get('run_id')} keeps Kestra from its work with the manager {record.get('manager')}, not "
                 f"{self.manager.name}: what it did could not be taken back.", reason="other_manager",
@@ -195,7 +196,8 @@ class Lifecycle:
         health = self._health() if self._health and status and status.running else None
         locked = None
         try:
-            self._claim(record, run or Run(""))
+            if record is not None:
+                claim(record, run or Run(""), left=dead_man.left(record), armed=dead_man.alive(self.directory))
         except LockedError as exc:
             locked = exc.to_result()
         return self._result(False, status, record, problems=problems, warnings=warnings, health=health, locked=locked)

@@ -124,6 +124,11 @@ def test_the_dead_man_leaves_it_when_nobody_does(kestra, tmp_path):
         time.sleep(0.1)
     assert record["dead_man_fired"]["outcome"] == "started" and not kestra.maintenance
     assert way_out.ACCESS not in left(tmp_path), "the login is of no use any more"
+    # Whoever comes now is free to do it in another way.
+    assert life(kestra, tmp_path, FakeManager()).query(stop_timeout=5, grace_period=5, run=OTHER)["locked"] is None
+    planned = life(kestra, tmp_path, FakeManager())
+    planned._check = True
+    assert planned.stopped(OTHER, timeout=5, dead_man_seconds=60)["changed"]
     # The run that comes back late is told, and leaves nothing.
     done = one.started(RUN, timeout=5)
     assert "dead-man" in done["disturbed"] and dead_man.RECORD not in left(tmp_path)
@@ -141,6 +146,8 @@ def test_a_dead_run_is_taken_over_in_the_same_way_only(recent, tmp_path):
     with pytest.raises(RefusedError) as caught:
         life(recent, tmp_path, FakeManager()).stopped(OTHER, timeout=5, dead_man_seconds=60)
     assert caught.value.reason == "other_manager" and "maintenance" in caught.value.message
+    asked = life(recent, tmp_path, FakeManager()).query(stop_timeout=5, grace_period=5, run=OTHER)
+    assert asked["locked"] is None and asked["record"]["manager"] == "maintenance", "the role refuses it by name"
     life(recent, tmp_path).stopped(OTHER, timeout=5, dead_man_seconds=60)
     assert life(recent, tmp_path).started(Run("r2"), timeout=5)["started"] and not recent.maintenance
 
