@@ -85,10 +85,10 @@ heartbeats:
   sample: [{id: B2IrT4bM4KpPPdnhF9Sz3, type: EXECUTOR, state: RUNNING, host: kestra-1, age_seconds: 1.2}]
 observed:
   description:
-    - What two looks found. RV(observed.still) says that no execution, task run, job of a worker, log or metric is another than before;
-      RV(observed.advanced) names what is.
-    - RV(observed.went_on) is what maintenance mode lets go on, how many executions were C(created), and whether there were C(messages) and
-      C(triggers) and C(heartbeats) changed. RV(observed.told) is all of it in one line.
+    - What two looks found. C(still) says that no execution, task run, job of a worker, log or metric is another than before;
+      C(advanced) names what is.
+    - C(went_on) is what maintenance mode lets go on, how many executions were C(created), and whether there were C(messages) and
+      C(triggers) and C(heartbeats) changed. C(told) is all of it in one line.
   type: dict
   returned: with O(observe_seconds)
   sample:

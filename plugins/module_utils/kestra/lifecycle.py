@@ -159,7 +159,8 @@ class Lifecycle:
             return "free"
         how = claim(record, run, left=dead_man.left(record), armed=dead_man.alive(self.directory))
         over = (record.get("dead_man_fired") or {}).get("outcome") in _PEACEFUL
-        if how in ("own", "taken") and not over and MAINTENANCE in {record.get("manager"), self.manager.name} != {MAINTENANCE}:
+        drains = [name == MAINTENANCE for name in (record.get("manager"), self.manager.name)]
+        if how in ("own", "taken") and not over and any(drains) and not all(drains):
             raise RefusedError(
                 f"Run {record.get('run_id')} keeps Kestra from its work with the manager {record.get('manager')}, not "
                 f"{self.manager.name}: what it did could not be taken back.", reason="other_manager",

@@ -148,9 +148,9 @@ class Server:
         self.management = Management(self, get("endpoints.all.host", host), int(get("endpoints.all.port", 8081)),
                                      self._login("endpoints.all.basic-auth"))
         if "WEBSERVER" in self.kinds:
-            self.api = (EnterpriseApi if self.enterprise else Api)(
-                self, host, self.port, self._login("kestra.server.basic-auth"),
-                           get("micronaut.server.context-path", "") or "")
+            kind = EnterpriseApi if self.enterprise else Api
+            self.api = kind(self, host, self.port, self._login("kestra.server.basic-auth"),
+                            get("micronaut.server.context-path", "") or "")
         self.registry = Registry(self.store, log, self.liveness, self.kinds, self.version,
                                  "STANDALONE" if self.kind == "standalone" else "SERVER",
                                  (self.api.port if self.api else self.port, self.management.port))
