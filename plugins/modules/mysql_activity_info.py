@@ -39,6 +39,11 @@ options:
       - A server that was killed looks alive for that long; one that stopped in order does not.
     type: float
     default: 30.0
+  observe_seconds:
+    description:
+      - Look twice, so many seconds apart, whether work goes on (RV(observed)). For a Kestra in maintenance mode.
+      - Counts executions, logs and metrics, and reads executions under way, twice.
+    type: float
 """
 
 EXAMPLES = r"""
@@ -80,6 +85,20 @@ heartbeats:
   elements: dict
   returned: success
   sample: [{id: B2IrT4bM4KpPPdnhF9Sz3, type: EXECUTOR, state: RUNNING, host: kestra-1, age_seconds: 1.2}]
+observed:
+  description:
+    - What two looks found. C(still) says that no execution, task run, job of a worker, log or metric is another than before;
+      C(advanced) names what is.
+    - C(went_on) is what maintenance mode lets go on, how many executions were C(created), and whether there were C(messages) and
+      C(triggers) and C(heartbeats) changed. C(told) is all of it in one line.
+  type: dict
+  returned: with O(observe_seconds)
+  sample:
+    still: true
+    seconds: 10.0
+    advanced: []
+    went_on: {created: 2, messages: true, triggers: true, heartbeats: true}
+    told: 2 executions created; messages; triggers; heartbeats
 summary:
   description: All that in one line.
   type: str
@@ -106,12 +125,14 @@ def look(place, params):
         if exc.reason != "database_missing":
             raise
         return dict(NOBODY, summary="The database does not exist.")
+    if params["observe_seconds"]:
+        found = dict(found, observed=activity.observe(place.login, place.require_database(), params["observe_seconds"]))
     return dict(found, exists=True, summary=heartbeats.summary(found))
 
 
 def main():
     spec = dict(options.argument_spec(), kestra_user={"type": "str"},
-                heartbeat_seconds={"type": "float", "default": 30.0})
+                heartbeat_seconds={"type": "float", "default": 30.0}, observe_seconds={"type": "float"})
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True, mutually_exclusive=options.MUTUALLY_EXCLUSIVE)
     redactor = facts.FactRedactor()
 

@@ -121,11 +121,11 @@ class Client:
 
     def get(self, path, query=None) -> Answer:
         """GET of the web API. path begins with /."""
-        return self._request("GET", self._base("api_url", "web API"), path, query, self._authorization())
+        return self._request("GET", self._base("api_url", "web API"), path, query, self.authorization())
 
     def post(self, path) -> Answer:
         """POST without a body."""
-        return self._request("POST", self._base("api_url", "web API"), path, None, self._authorization())
+        return self._request("POST", self._base("api_url", "web API"), path, None, self.authorization())
 
     def management(self, path) -> Answer:
         """GET of the management port; credentials only when it asks for them and there are some."""
@@ -143,7 +143,8 @@ class Client:
                                hint=f"Give {name}, or config, which says where Kestra listens.")
         return base
 
-    def _authorization(self) -> dict:
+    def authorization(self) -> dict:
+        """The header of a login, {} without one. Raises ConfigError (bad_token)."""
         if self.settings.token:
             token = self.settings.token.strip()
             if not re.fullmatch(r"[!-~]+", token):
@@ -158,7 +159,7 @@ class Client:
         if base not in self._openers:
             parts = urlsplit(base)
             handlers = [_NoRedirect()]
-            if _is_local(parts.hostname):
+            if is_local(parts.hostname):
                 handlers.append(ProxyHandler({}))
             if parts.scheme == "https":
                 handlers.append(HTTPSHandler(context=self._context()))
@@ -241,7 +242,8 @@ def _short(exc) -> str:
     return text.splitlines()[0][:200].rstrip(".")
 
 
-def _is_local(host) -> bool:
+def is_local(host) -> bool:
+    """Whether a name is this host's own, which no proxy is asked for."""
     return host in ("localhost", "::1") or str(host).startswith("127.")
 
 

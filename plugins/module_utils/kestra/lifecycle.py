@@ -22,6 +22,8 @@ from . import lifecycle_arming as arming
 from . import lifecycle_dead_man as dead_man
 
 SCHEMA = 1
+# The name of the manager that stops nothing.
+MAINTENANCE = "maintenance"
 # What a health check says. LOGIN: the server is up, but wants a login for more. NOT_RUN: nobody was asked.
 UP, LOGIN, NOT_RUN = "UP", "login_wanted", "not_run"
 _POLL = 1.0
@@ -155,7 +157,16 @@ class Lifecycle:
     def _claim(self, record, run):
         if record is None:
             return "free"
-        return claim(record, run, left=dead_man.left(record), armed=dead_man.alive(self.directory))
+        how = claim(record, run, left=dead_man.left(record), armed=dead_man.alive(self.directory))
+        over = (record.get("dead_man_fired") or {}).get("outcome") in _PEACEFUL
+        drains = [name == MAINTENANCE for name in (record.get("manager"), self.manager.name)]
+        if how in ("own", "taken") and not over and any(drains) and not all(drains):
+            raise RefusedError(
+                f"Run {record.get('run_id')} keeps Kestra from its work with the manager {record.get('manager')}, not "
+                f"{self.manager.name}: what it did could not be taken back.", reason="other_manager",
+                hint=f"Run it again in the same way, or wait for its dead-man ({record.get('deadline')}).",
+                detail={"record": shown(record)})
+        return how
 
     def _deadline(self, seconds: float) -> dict:
         return {"deadline": dead_man.utc_text(time.time() + seconds), "boot_id": dead_man.boot_id(),
@@ -186,7 +197,8 @@ class Lifecycle:
         health = self._health() if self._health and status and status.running else None
         locked = None
         try:
-            self._claim(record, run or Run(""))
+            if record is not None:
+                claim(record, run or Run(""), left=dead_man.left(record), armed=dead_man.alive(self.directory))
         except LockedError as exc:
             locked = exc.to_result()
         return self._result(False, status, record, problems=problems, warnings=warnings, health=health, locked=locked)
@@ -407,15 +419,14 @@ class Lifecycle:
                             dead_man_fired=fired or None, disturbed=disturbed, warnings=warnings,
                             seconds=round(time.monotonic() - begun, 3))
 
-    @staticmethod
-    def _disturbed(record, status, fired):
+    def _disturbed(self, record, status, fired):
         """Why this run cannot count on a Kestra that was down from its stop until now, as a text, or None."""
         if record is None or record.get("disturbed"):
             return (record or {}).get("disturbed")
         if fired.get("action") == "start":
             return f"The dead-man started Kestra at {fired['at']}, because the deadline of this run had passed."
         if record.get("phase") == "stopped" and status.active:
-            return "Kestra was started by somebody else (or by a reboot of its host) while this run held it down."
+            return self.manager.others_start
         return None
 
     def _start(self, record, timeout) -> bool:

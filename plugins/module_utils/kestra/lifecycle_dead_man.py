@@ -242,6 +242,13 @@ def try_save(directory: str, record: dict) -> None:
         say(f"{RECORD} cannot be written: {exc.strerror}")
 
 
+def forget(record: dict) -> None:
+    """Removes what only the way back needed, such as a login."""
+    for path in record["commands"].get("forget", ()):
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+
+
 def look(directory: str):
     """One look at the record, under its lock: (what to do, record). What to do: "end", "wait" or "start"."""
     try:
@@ -300,6 +307,8 @@ def watch(directory: str) -> int:
                     current["dead_man_fired"] = dict(record["dead_man_fired"], outcome="starting" if again else outcome,
                                                      detail=text, ended=utc_text(time.time()))
                     try_save(directory, current)
+                if outcome == "started":
+                    forget(record)
                 if not again:
                     life.close()
                     return 0 if outcome == "started" else 1

@@ -57,6 +57,8 @@ class Manager(abc.ABC):
     blocks_foreign_starts = False
     # Whether the status tells a server that is stopping from one that runs.
     sees_stopping = False
+    # What is said of a Kestra that came back while a run counted on it being away.
+    others_start = "Kestra was started by somebody else (or by a reboot of its host) while this run held it down."
 
     @abc.abstractmethod
     def preflight(self, *, stop_timeout: float, grace_period: float):
@@ -84,7 +86,10 @@ class Manager(abc.ABC):
 
     @abc.abstractmethod
     def commands(self) -> dict:
-        """What the dead-man needs to act alone: {"start": argv, "status": argv that ends with 0 while Kestra runs}."""
+        """What the dead-man needs to act alone: {"start": argv, "status": argv that ends with 0 while Kestra runs}.
+
+        Also "forget", files that are of no use once Kestra is back.
+        """
 
     @abc.abstractmethod
     def log_tail(self, lines: int = 30) -> list:

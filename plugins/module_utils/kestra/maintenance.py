@@ -136,6 +136,11 @@ class Maintenance:
 
     # -- acting ---------------------------------------------------------------
 
+    @property
+    def paths(self) -> list:
+        """Where its requests may be sent to, by version; known after check()."""
+        return list(self._paths)
+
     def send(self, step) -> str:
         """POSTs enter or exit along the path variants; returns the one that took it."""
         for path in self._paths:

@@ -26,6 +26,10 @@ BEGUN = "restoring"
 # What of the output of both commands is worth keeping.
 TOLD = re.compile(r"Backup |Restor")
 
+# What is looked at of an archive: the IV (12 bytes) in front, the tag (16) at the end, and something between them.
+HEADER = 28
+ENCRYPTED, READABLE, CUT = "encrypted", "readable", "cut"
+
 _RESOURCE = re.compile(r"[A-Z][A-Z0-9_]*")
 _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _URI = re.compile(r"kestra://(/\S+)")
@@ -341,6 +345,19 @@ def require_no_duplicates(job, uri, expected, resources) -> None:
         raise RefusedError(f"An earlier restore of {uri} ended in the middle, and the archive "
                            f"{'may hold' if expected is None else 'holds'} {what}.", reason="duplicates", hint=hint,
                            detail={"uri": uri, "started": state.get("started")})
+
+
+# -- what is seen from outside ----------------------------------------------------------------------------------------
+
+def form(head, size) -> str:
+    """What an archive that should be encrypted looks like: encrypted, readable (it is not), or cut (too short).
+
+    head: its first HEADER bytes. Nothing is proved of its content: any noise looks encrypted.
+    """
+    if size <= HEADER or len(head) < HEADER:
+        return CUT
+    plain = head.startswith((b"\x1f\x8b\x08", b"PK\x03\x04")) or all(32 <= byte < 127 or byte in b"\t\r\n" for byte in head)
+    return READABLE if plain else ENCRYPTED
 
 
 # -- what is known of versions ----------------------------------------------------------------------------------------

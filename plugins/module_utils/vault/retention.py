@@ -4,7 +4,8 @@
 """Which recovery points to keep. Pure.
 
 The rules count as those of restic do (the newest of each of the last n days that have one), with two additions: the
-newest verified point is always kept, and points known to be bad take no place from good ones.
+newest verified point is always kept, and points known to be bad take no place from good ones. Points that hold no more
+than a metadata archive and the configuration take no place from whole ones either: they are counted by themselves.
 """
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from ..core.clock import parse_utc
 RULES = ("keep_last", "keep_daily", "keep_weekly", "keep_monthly", "keep_within_days")
 VERIFIED = "verified"
 BAD = ("differs", "failed")
+_SMALL = {"metadata", "config"}
 
 
 def _day(moment):
@@ -36,7 +38,7 @@ _PERIODS = (("keep_daily", "daily", _day), ("keep_weekly", "weekly", _week), ("k
 def plan(points, policy, now) -> dict:
     """What stays and what goes.
 
-    points: [{"id", "created" (UTC text), "verdict"}]. policy: {rule: number}; 0 or None switches a rule off.
+    points: [{"id", "created" (UTC text), "verdict", "components" (names)}]. policy: {rule: number}; 0 or None switches a rule off.
     now: aware datetime. Returns {"keep": {id: [reasons]}, "remove": [ids, oldest first], "warnings": [texts]}.
     While no point is verified nothing is removed; a policy without any rule removes nothing.
     """
@@ -56,12 +58,19 @@ def plan(points, policy, now) -> dict:
     keep: dict = {}
     good = [point for point in newest_first if point["verdict"] not in BAD]
     for among in (good, newest_first):
-        for name, reasons in _apply(among, rules, now).items():
-            keep.setdefault(name, reasons)
+        for kind in (True, False):
+            for name, reasons in _apply([point for point in among if _whole(point) is kind], rules, now).items():
+                keep.setdefault(name, reasons)
     keep.setdefault(last_verified["id"], []).append("last verified")
     remove = [point["id"] for point in reversed(newest_first) if point["id"] not in keep]
     return {"keep": {point["id"]: keep[point["id"]] for point in newest_first if point["id"] in keep},
             "remove": remove, "warnings": []}
+
+
+def _whole(point) -> bool:
+    """Whether it is more than an archive and a configuration; one that cannot be read may be."""
+    components = set(point.get("components") or ())
+    return not components or not components <= _SMALL
 
 
 def _apply(newest_first, rules, now) -> dict:

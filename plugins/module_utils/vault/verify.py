@@ -4,7 +4,8 @@
 """Proving a sealed recovery point, at one of four depths, each containing the one before.
 
 digest: everything is read out of the repository and is what the manifest says. structure: the dump's archive is whole
-and holds the rows it should. counts: restored into a scratch server, every count and definition compared.
+and holds the rows it should, a metadata archive that should be encrypted looks so. counts: restored into a scratch
+server, every count and definition compared.
 references: every file that the restored rows name is in the list of the storage.
 A verification is a file beside the manifest; the manifest is never touched.
 """
@@ -20,6 +21,7 @@ import time
 from ..core import clock, files, ids
 from ..core import manifest as manifests
 from ..core.errors import DrError, IntegrityError, LockedError, RefusedError
+from ..kestra import metadata as archives
 from ..kestra.references import NEEDLE
 from ..storage import listing
 from ..storage.compare import compare, default_ignore
@@ -30,7 +32,7 @@ from .points import tag_value, tags
 
 DEPTHS_HERE = DEPTHS[:DEPTHS.index("references") + 1]
 _EXAMPLES = 20
-_KNOWN = {"database": ("postgresql", "mysql"), "storage": ("local",), "config": ("bundle",)}
+_KNOWN = {"database": ("postgresql", "mysql"), "storage": ("local",), "config": ("bundle",), "metadata": ("kestra",)}
 
 
 def verify(catalog: Catalog, point, depth, restic, progress, *, engine=None, work_dir=None, percent=100,
@@ -204,6 +206,22 @@ def _bundle(data) -> str:
         return "not a bundle"
 
 
+def _metadata(look) -> None:
+    """Without the key nothing is known of the inside of an encrypted archive, and of a readable one its form is not public."""
+    heads: dict = {}
+
+    def collect(name, block):
+        head = heads.get(os.fsdecode(name), b"")
+        heads[os.fsdecode(name)] = head + bytes(block[:archives.HEADER - len(head)])
+
+    intact = look.checks.run("digest", "metadata: files", lambda: _compare_files(look, _streamed(look, collect)))
+    if intact and look.depth != "digest" and look.component.get("key") != "none":
+        sizes = {entry["path"]: entry["size"] for entry in look.component["files"]}
+        look.checks.run("structure", "metadata: archive looks encrypted", lambda: (
+            dict.fromkeys(sizes, archives.ENCRYPTED),
+            {name: archives.form(heads.get(name, b""), size) for name, size in sizes.items()}))
+
+
 def _storage(look) -> None:
     sealed_list = _sealed_list(look.catalog, look.point, look.component)
 
@@ -244,7 +262,7 @@ def _storage_verdict(compared) -> tuple:
     return expected, dict(expected, differences=compared["examples"])
 
 
-_COMPONENTS = {"database": _database, "storage": _storage, "config": _config}
+_COMPONENTS = {"database": _database, "storage": _storage, "config": _config, "metadata": _metadata}
 
 
 def _check_database(component, path, depth, engine, checks, progress, asked=None) -> bool:

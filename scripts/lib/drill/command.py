@@ -108,7 +108,7 @@ class Command:
                 cwd=os.environ.get("KDR_CALLER_DIRECTORY", os.getcwd()), serial=self.serial)
         return standin.StandIn(
             self.lab, self.options, playbooks=self.playbooks, console=self.console,
-            python=os.environ.get("KDR_LAB_PYTHON", sys.executable))
+            python=os.environ.get("KDR_LAB_PYTHON", sys.executable), edition=self.options.edition)
 
     # -- the end -----------------------------------------------------------------------------------------------------
 

@@ -18,6 +18,9 @@ from .report import check
 from .workload import Driver, Workload
 
 MODES = ("offline", "pinned")
+FIRST_LABEL = "before the first backup"
+# What a recovery point of an Enterprise Edition holds.
+EVERYTHING = ["database", "storage", "config", "metadata"]
 # Kestra's own start takes up to 90 s on two busy cores (seen on 0.21); a first start migrates the schema besides.
 START_SECONDS = 300
 BEFORE_WRITES, BETWEEN_WRITES = 12, 12
@@ -77,18 +80,23 @@ class Drill:
         self.result = Result()
         self.api = None
         self._ledger = ledger.Ledger()
-        self._work = self._driver = self._poller = None
+        self._work = self._driver = self._poller = self._archive = None
+        self._enterprise = options.edition == "enterprise"
 
     def run(self) -> Result:
         """Everything up to the verdict. Raises DrillError when it cannot go on."""
         self._meet()
         try:
             self._begin_work()
+            if self._enterprise:
+                self._back_up_archive()
             for mode in MODES:
                 self._back_up(mode)
             lost_at, wall = self._lose()
             self._restore(lost_at, wall)
             self._prove(lost_at)
+            if self._enterprise:
+                self._restore_archive()
         finally:
             self._end_threads()
         return self.result
@@ -130,7 +138,7 @@ class Drill:
         self._work = Workload(self.api, self._namespace, self._ledger, self._serial)
         try:
             self._work.deploy()
-            self._work.sentinels("before the first backup")
+            self._work.sentinels(FIRST_LABEL)
             first = self._work.execution()
             state = self._work.finishes(first, 90)
         except ApiError as error:
@@ -157,8 +165,47 @@ class Drill:
 
     # -- the backups -------------------------------------------------------------------------------------------------
 
+    def _back_up_archive(self) -> None:
+        """A recovery point of the metadata archive alone, in maintenance mode."""
+        done = self._playbooks.must("backup", {"kestra_dr_components": ["metadata"]})
+        end = time.monotonic()
+        identifier = done.report.get("recovery_point")
+        self._archive = read_json(self._lab.vault / "kestra" / "points" / identifier / "manifest.json")
+        summary, consistency = self._archive["components"]["metadata"]["summary"], self._archive["consistency"]
+        seen = downtime(self._poller.samples(), done.begin, end)
+        self.result.checks.append(check("metadata archive taken while Kestra was up", not seen, "no downtime", span(seen)))
+        self._timeline.add("backup, metadata archive", done.begin, end)
+        self._console.step(
+            f"backup {consistency['mode']}: {identifier}, {sum(summary.values())} records of {len(summary)} kinds, Kestra up, "
+            f"in maintenance mode for {span(consistency['maintenance_seconds'])}"
+        )
+        self._let_work(1, 60)
+
+    def _restore_archive(self) -> None:
+        """A KV value and a namespace file that are lost once more come back out of the archive alone."""
+        begin = time.monotonic()
+        identifier, expected = self._archive["id"], self._archive["components"]["metadata"]["summary"]
+        lost = [one for one in self._ledger.writes() if one.label == FIRST_LABEL and one.kind != "execution"]
+        try:
+            for write in lost:
+                self._work.forget(write)
+        except ApiError as error:
+            raise self._stuck("The restored Kestra does not let go", error) from None
+        done = self._playbooks.run("restore", {
+            "kestra_dr_recovery_point": identifier, "kestra_dr_confirm": self._archive["instance"]["id"],
+            "kestra_dr_components": ["metadata"], "kestra_dr_metadata_over_live": True})
+        found, checks = done.report.get("counts") or {}, self.result.checks
+        back = [one for one in lost if ledger.look(self.api, self._namespace, one) == "present"]
+        checks.append(check("metadata archive restored, every kind counted", not done.rc and found == expected,
+                            f"{sum(expected.values())} records", f"{sum(found.values())} records"))
+        checks.append(check("what was deleted once more came back out of the archive", back == lost and len(lost) == 2,
+                            ledger.phrase(lost), ledger.phrase(back)))
+        self._timeline.add("restore, metadata archive", begin, time.monotonic())
+        self._console.step(f"restored {identifier}: {sum(found.values())} records out of the archive; {ledger.phrase(back)} are back")
+
     def _back_up(self, mode) -> None:
-        done = self._playbooks.must("backup", {"kestra_dr_consistency": mode})
+        more = {"kestra_dr_components": EVERYTHING} if self._enterprise else {}
+        done = self._playbooks.must("backup", {"kestra_dr_consistency": mode, **more})
         self._wait_up(f"Kestra does not come back after the {mode} backup")
         end = time.monotonic()
         point = self._read_point(mode, done, end)

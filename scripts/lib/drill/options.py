@@ -16,15 +16,17 @@ EXIT_USAGE = 64  # sysexits.h EX_USAGE
 SIZES = ("small", "medium", "large")
 POINTS = ("offline", "pinned")
 BACKENDS = ("postgresql", "mysql")
+EDITIONS = ("oss", "enterprise")
 
 
 @dataclass
 class Options:
-    """What was asked: kestra and config are absolute paths or None (the lab's stand-in, on backend)."""
+    """What was asked: kestra and config are absolute paths or None (the lab's stand-in, on backend, as edition)."""
 
     kestra: str | None
     config: str | None
     backend: str
+    edition: str
     size: str
     point: str
     keep: bool
@@ -41,6 +43,7 @@ def parse(argv) -> Options:
     parser.add_argument("--kestra")
     parser.add_argument("--config")
     parser.add_argument("--backend", choices=BACKENDS)
+    parser.add_argument("--edition", choices=EDITIONS)
     parser.add_argument("--size", choices=SIZES, default="small")
     parser.add_argument("--point", choices=POINTS, default="pinned")
     parser.add_argument("--keep", action="store_true")
@@ -49,10 +52,15 @@ def parse(argv) -> Options:
         parser.error("--kestra and --config belong together")
     if found.kestra and found.backend:
         parser.error("--backend is for the stand-in; with --kestra the configuration names the database")
+    if found.kestra and found.edition:
+        parser.error("--edition is for the stand-in; a real Kestra has its own")
+    if found.edition == "enterprise" and found.backend == "mysql":
+        parser.error("--edition enterprise is on PostgreSQL only")
     if found.kestra:
         found.kestra, found.config = os.path.abspath(found.kestra), os.path.abspath(found.config)
         if not os.access(found.kestra, os.X_OK) or os.path.isdir(found.kestra):
             parser.error(f"{found.kestra} is not an executable file")
         if not os.path.isfile(found.config):
             parser.error(f"{found.config} is not a file")
-    return Options(found.kestra, found.config, found.backend or BACKENDS[0], found.size, found.point, found.keep)
+    return Options(found.kestra, found.config, found.backend or BACKENDS[0], found.edition or EDITIONS[0], found.size, found.point,
+                   found.keep)

@@ -58,7 +58,11 @@ def account(root, uid):
     return None if uid else f"kestra-drill-{tag(root)}"
 
 
-def variables(directory, root, uid, python, ports, backend="postgresql", programs=None) -> dict:
+# Of the Enterprise Edition the newest line that has everything the drill uses.
+ENTERPRISE = "1.3.26"
+
+
+def variables(directory, root, uid, python, ports, backend="postgresql", programs=None, edition="oss") -> dict:
     """The variables of the role and of the playbooks. programs: directory of the backend's programs, if not the system's."""
     found = {
         "kestra_dr_lab_directory": str(directory), "kestra_dr_lab_python": str(python), "kestra_dr_lab_install": False,
@@ -71,6 +75,10 @@ def variables(directory, root, uid, python, ports, backend="postgresql", program
     }
     if programs:
         found.update({f"kestra_dr_lab_{backend}_bin": programs, "kestra_dr_database_bin_dir": programs})
+    if edition == "enterprise":
+        found.update({
+            "kestra_dr_lab_kestra_edition": "EE", "kestra_dr_lab_kestra_version": ENTERPRISE, "kestra_dr_drain_seconds": 3,
+            "kestra_dr_cli": {"executable": str(directory / "bin" / "kestra")}})
     user = account(root, uid)
     return dict(found, kestra_dr_lab_user=user) if user else found
 
@@ -78,9 +86,9 @@ def variables(directory, root, uid, python, ports, backend="postgresql", program
 class StandIn:
     """The drill's side of the laboratory; see own.OwnKestra for the same on a user's Kestra."""
 
-    def __init__(self, lab, options, *, playbooks, console, python):
+    def __init__(self, lab, options, *, playbooks, console, python, edition="oss"):
         self._lab, self._options, self._playbooks, self._console = lab, options, playbooks, console
-        self._python = python
+        self._python, self._edition = python, edition
         self.directory = lab_directory(lab.root, os.geteuid())
         self.config = self.directory / "kestra" / "application.yml"
         self.environment_file = self.directory / "kestra" / "kestra.env"
@@ -104,7 +112,8 @@ class StandIn:
         ports = free_ports(3)
         backend = self._options.backend
         lab_variables = variables(
-            self.directory, self._lab.root, os.geteuid(), self._python, ports, backend, os.environ.get("KDR_LAB_BIN"))
+            self.directory, self._lab.root, os.geteuid(), self._python, ports, backend, os.environ.get("KDR_LAB_BIN"),
+            self._edition)
         scripts = {verb: f"{self._command} {verb}" for verb in ("start", "stop", "status")}
         extra = dict(lab_variables, kestra_dr_repository_password_file=str(self.directory / "restic-password"))
         structure = inventory.build(

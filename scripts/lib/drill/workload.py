@@ -115,6 +115,15 @@ class Workload:
         """An execution with a file, a KV value and a namespace file, remembered under a label."""
         return [self.execution(with_file=True, label=label), self.value(label), self.file(label)]
 
+    def forget(self, write) -> None:
+        """Deletes what a write made."""
+        if write.kind == "execution":
+            self.api.delete_execution(write.name)
+        elif write.kind == "value":
+            self.api.delete_value(self.namespace, write.name)
+        else:
+            self.api.delete_file(self.namespace, write.name)
+
     def finishes(self, write, seconds) -> str:
         """Waits for the end of an execution. Returns its last state seen."""
         deadline, state = time.monotonic() + seconds, "unknown"
@@ -129,12 +138,7 @@ class Workload:
     def tidy(self) -> int:
         """Takes the drill's own work out of a Kestra that lives on. Returns how many objects stayed."""
         acts = [lambda flow=flow: self.api.delete_flow(self.namespace, flow) for flow in FLOWS]
-        forget = {
-            "execution": self.api.delete_execution,
-            "value": lambda name: self.api.delete_value(self.namespace, name),
-            "file": lambda name: self.api.delete_file(self.namespace, name),
-        }
-        acts += [lambda write=write: forget[write.kind](write.name) for write in self.ledger.writes()]
+        acts += [lambda write=write: self.forget(write) for write in self.ledger.writes()]
         left = 0
         for number, act in enumerate(acts):
             try:

@@ -301,6 +301,25 @@ def test_an_option_this_version_does_not_have(instance, tmp_path):
     assert made["component"]["uri"].startswith("kestra:///backups/tenants/default/"), made["_raw"]
 
 
+@pytest.mark.parametrize("version, has_data", [
+    ("0.19.0", False), ("0.21.0", False), ("0.22.0", True), ("0.24.0", True), ("1.3.26", True), ("2.0.0", True)])
+def test_every_version_makes_and_takes_an_archive_with_the_flags_it_has(instance, tmp_path, version, has_data):
+    one = instance(version=version)
+    assert one.command("sys", "database", "migrate").returncode == 0
+    made = one.backup(tmp_path / "made")
+    assert made["component"]["kestra_version"] == version and made["component"]["summary"]["USER"] == 1, made["_raw"]
+    assert ("TENANT" in made["component"]["summary"]) is (version >= "0.23.0")
+    data = one.backup(tmp_path / "data", include_data=True)
+    if has_data:
+        assert data["component"]["include_data"] and data["component"]["summary"] == made["component"]["summary"]
+    else:
+        fails(data, "flag_unsupported")
+    user, other = one.rows("SELECT key, value FROM users"), instance(version=version)
+    result = other.restore(**restorable(made))
+    assert result["restored"] == made["component"]["summary"] and result["notes"] == [], result["_raw"]
+    assert user[0] in other.rows("SELECT key, value FROM users")
+
+
 # -- a second time ----------------------------------------------------------------------------------------------------
 
 def test_logs_do_not_come_twice_unless_that_is_accepted(source, whole, instance, wrapped, tmp_path):

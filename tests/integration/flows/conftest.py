@@ -13,16 +13,18 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.kestra_community.dr.tests.integration.flows.labs import MysqlLab, PostgresqlLab
+from ansible_collections.kestra_community.dr.tests.integration.flows.labs import EnterpriseLab, MysqlLab, PostgresqlLab
 
 
 @contextlib.contextmanager
-def running(kind):
+def running(kind, **variables):
     """A laboratory with Kestra at work; everything of it is watched for secrets."""
     # Below /var/tmp: other accounts must be able to enter, because the servers do not run as root.
     directory = Path("/var/tmp") / f"kestra-dr-flows-{os.getpid()}-{int(time.time() * 1000) % 10 ** 8}"
     directory.mkdir(mode=0o755)
     found = kind(directory)
+    found.variables.update(variables)
+    found.write_inventory()
     book = directory / "lab.yml"
     book.write_text(json.dumps([{
         "hosts": "kestra", "gather_facts": True, "tasks": [{"ansible.builtin.include_role": {
@@ -52,6 +54,12 @@ def mysql_lab():
     if "KESTRA_DR_TEST_MYSQL_BIN" not in os.environ:
         pytest.skip("no MySQL server here (KESTRA_DR_TEST_MYSQL_BIN)")
     with running(MysqlLab) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def enterprise_lab():
+    with running(EnterpriseLab) as found:
         yield found
 
 

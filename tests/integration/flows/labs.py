@@ -4,6 +4,7 @@
 """Laboratories for the flow tests, one for each database, and the playbooks run on them as a user runs them."""
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -248,8 +249,11 @@ class Lab:
             time.sleep(0.5)
         return False
 
+    # What the API wants from whoever asks.
+    headers: dict = {}
+
     def api(self, path, data=None, method=None, content_type="application/x-yaml"):
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data=data, method=method)
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data=data, method=method, headers=self.headers)
         if data is not None:
             request.add_header("Content-Type", content_type)
         with urllib.request.urlopen(request, timeout=30) as answer:
@@ -381,6 +385,41 @@ class MysqlLab(Lab):
 
     def server_processes(self):
         return [int((self.lab / "mysql" / "mysql.pid").read_text())]
+
+
+class EnterpriseLab(PostgresqlLab):
+    """The stand-in's Enterprise face, with a login, on PostgreSQL."""
+
+    version = "1.3.26"
+    login = ("admin@example.org", """hushApi8WmXs5 it's "50%" @home:é/\\ $x&{{{{ü}}}}""".replace(":", ";"))
+
+    def __init__(self, directory):
+        super().__init__(directory)
+        self.watch = Watch({**CORES, "password of the API": "hushApi8WmXs5"})
+
+    def engine_variables(self):
+        return {
+            "kestra_dr_lab_kestra_edition": "EE", "kestra_dr_lab_kestra_version": self.version,
+            "kestra_dr_cli": {"executable": str(self.lab / "bin" / "kestra")}, "kestra_dr_drain_seconds": 3}
+
+    def harden(self):
+        super().harden()
+        environment = self.lab / "kestra" / "kestra.env"
+        environment.write_text(environment.read_text() + f"KESTRA_SERVER_BASIC_AUTH_PASSWORD={quoted(self.login[1])}\n"
+                               f"KESTRA_SERVER_BASIC_AUTH_USERNAME={self.login[0]}\n")
+
+    @property
+    def headers(self):
+        return {"Authorization": "Basic " + base64.b64encode(":".join(self.login).encode()).decode()}
+
+    @property
+    def in_maintenance(self):
+        return self.api("/api/v1/configs")["inMaintenance"]
+
+    @property
+    def process(self):
+        """The number of Kestra's process: the same as long as nobody stops it."""
+        return (self.lab / "kestra" / "kestra.pid").read_text()
 
 
 def quoted(value):

@@ -16,7 +16,7 @@ import pytest
 from mysql_harness import BIN, COLLECTIONS, Steps
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import ToolError
-from ansible_collections.kestra_community.dr.plugins.module_utils.engines import heartbeats
+from ansible_collections.kestra_community.dr.plugins.module_utils.engines import heartbeats, standstill
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.mysql import (
     activity,
     connect,
@@ -44,6 +44,32 @@ def test_sessions(server, kestra):
         assert found["quiet"] and [item["user"] for item in found["other_sessions"]] == ["root"]
     with connect.connect(server.login("kestra"), kestra):
         assert read(server, kestra, login=server.login("kestra"))["quiet"], "ours is not Kestra's"
+
+
+WORK = {
+    "executions": "DELETE FROM executions LIMIT 1",
+    "task runs": "UPDATE executions SET value = JSON_SET(value, '$.state.current', 'RUNNING') WHERE state_current = 'SUCCESS' LIMIT 1",
+    "logs": "DELETE FROM logs LIMIT 1", "metrics": "DELETE FROM metrics LIMIT 1"}
+BESIDE = (
+    "INSERT INTO executions (`key`, value) SELECT 'new', JSON_SET(value, '$.state.current', 'CREATED') FROM executions LIMIT 1",
+    "INSERT INTO queues (type, `key`, value) SELECT type, 'new', value FROM queues LIMIT 1",
+    "UPDATE triggers SET value = JSON_SET(value, '$.nextExecutionDate', '2026-07-01T00:00:00Z')")
+
+
+def test_work_is_told_from_what_goes_on_in_maintenance_mode(server, kestra):
+    with connect.connect(server.admin(), kestra) as session:
+        for what, statement in WORK.items():
+            before = activity.look(session, kestra)
+            session.rows(statement)
+            found = standstill.compare(before, activity.look(session, kestra), 1)
+            assert what in found["advanced"], (what, found)
+        before = activity.look(session, kestra)
+        for statement in BESIDE:
+            session.rows(statement)
+        kestra_mysql_rows.heartbeat(session, "a")
+        found = standstill.compare(before, activity.look(session, kestra), 1)
+    assert found["still"] and found["went_on"] == {"created": 1, "messages": True, "triggers": True, "heartbeats": True}, found
+    assert activity.observe(server.admin(), kestra, 0.1)["still"]
 
 
 def test_heartbeats(server, kestra):

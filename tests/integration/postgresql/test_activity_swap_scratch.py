@@ -16,7 +16,7 @@ import pytest
 from postgresql_harness import COLLECTIONS
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import RefusedError, StateError, ToolError
-from ansible_collections.kestra_community.dr.plugins.module_utils.engines import heartbeats
+from ansible_collections.kestra_community.dr.plugins.module_utils.engines import heartbeats, standstill
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import (
     activity,
     connect,
@@ -68,6 +68,41 @@ def test_a_database_without_kestra_is_quiet(server):
     name = server.database()
     assert look(server, name)["quiet"]
     server.drop(name)
+
+
+WORK = {
+    "executions": "DELETE FROM executions WHERE key = (SELECT min(key) FROM executions)",
+    "task runs": "UPDATE executions SET value = jsonb_set(value, '{taskRunList}', '[1]') WHERE state_current = 'RUNNING'",
+    "jobs of workers": "INSERT INTO worker_job_running (key, value) VALUES ('t', '{\"workerInstance\": {\"workerUuid\": \"w\"}}')",
+    "logs": "INSERT INTO logs (key, value) SELECT 'x', value FROM logs LIMIT 1",
+    "metrics": "DELETE FROM metrics WHERE key = (SELECT min(key) FROM metrics)"}
+BESIDE = """
+    INSERT INTO executions (key, value) SELECT 'new', jsonb_set(value, '{state,current}', '"CREATED"') FROM executions LIMIT 1;
+    INSERT INTO queues (type, key, value) SELECT type, 'new', value FROM queues LIMIT 1;
+    UPDATE triggers SET value = jsonb_set(value, '{nextExecutionDate}', '"2026-07-01T00:00:00Z"')"""
+
+
+def test_work_is_told_from_what_goes_on_in_maintenance_mode(server):
+    name = server.kestra(kestra_rows.SMALL)
+    with connect.connect(server.admin(), name) as connection:
+        connection.execute("SET search_path = public")
+        connection.execute("UPDATE executions SET value = jsonb_set(value, '{state,current}', '\"RUNNING\"') WHERE key IN "
+                           "(SELECT key FROM executions ORDER BY key DESC LIMIT 3)")
+        for what, statement in WORK.items():
+            before = activity.look(connection, "public")
+            connection.execute(statement)
+            found = standstill.compare(before, activity.look(connection, "public"), 1)
+            assert what in found["advanced"], what
+        before = activity.look(connection, "public")
+        connection.execute(BESIDE)
+        kestra_rows.heartbeat(connection, "a")
+        found = standstill.compare(before, activity.look(connection, "public"), 1)
+    assert found["still"] and found["went_on"] == {"created": 1, "messages": True, "triggers": True, "heartbeats": True}
+    assert activity.observe(server.admin(), name, 0.1)["still"]
+    server.drop(name)
+    empty = server.database()
+    assert activity.observe(server.admin(), empty, 0.1)["still"], "no Kestra, no work"
+    server.drop(empty)
 
 
 def test_swap_and_back(server):

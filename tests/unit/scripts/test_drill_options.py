@@ -29,7 +29,7 @@ def test_help_needs_no_set_up():
     done = call("--help")
     assert done.returncode == 0
     assert done.stdout.startswith("Usage: scripts/drill") and done.stderr == ""
-    for option in ("--backend", "--kestra", "--config", "--size", "--point", "--keep"):
+    for option in ("--backend", "--edition", "--kestra", "--config", "--size", "--point", "--keep"):
         assert option in done.stdout
 
 
@@ -40,6 +40,9 @@ def test_help_needs_no_set_up():
     (["--point", "live"], "--point cannot be live"),
     (["--backend", "oracle"], "--backend cannot be oracle"),
     (["--kestra", "/bin/sh", "--config", "/etc/passwd", "--backend", "mysql"], "the configuration names the database"),
+    (["--edition", "cloud"], "--edition cannot be cloud"),
+    (["--kestra", "/bin/sh", "--config", "/etc/passwd", "--edition", "enterprise"], "a real Kestra has its own"),
+    (["--edition=enterprise", "--backend=mysql"], "PostgreSQL only"),
     (["--frobnicate"], "unknown argument: --frobnicate"),
     (["small"], "unknown argument: small"),
     (["--kestra", "/bin/sh"], "belong together"),
@@ -57,7 +60,7 @@ def test_wrong_usage_ends_with_64_before_the_set_up(arguments, said):
 def test_defaults():
     found = options.parse([])
     assert (found.kestra, found.config, found.backend, found.size, found.point, found.keep) == (
-        None, None, "postgresql", "small", "pinned", False)
+        None, None, "postgresql", "small", "pinned", False) and found.edition == "oss"
 
 
 def test_paths_become_absolute(tmp_path, monkeypatch):

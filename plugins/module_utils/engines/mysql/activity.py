@@ -4,7 +4,10 @@
 """Is Kestra at work on this database? Sessions of its user, and heartbeats its servers leave in service_instance."""
 from __future__ import annotations
 
+import time
+
 from .. import heartbeats as states
+from .. import standstill
 from . import connect, names
 
 _SESSIONS = """
@@ -18,6 +21,20 @@ _HEARTBEATS = """
 SELECT service_id, service_type, state, value ->> '$.server.hostname',
        TIMESTAMPDIFF(MICROSECOND, updated_at, UTC_TIMESTAMP(6)) / 1000000
   FROM {table} WHERE state NOT IN %s AND updated_at > UTC_TIMESTAMP(6) - INTERVAL %s MICROSECOND ORDER BY updated_at DESC"""
+
+# One number for all rows, whatever their order: a sum of digests.
+_SUM = "CAST(COALESCE(SUM(CRC32(CAST(`value` AS CHAR))), 0) AS CHAR)"
+_LOOK = {
+    "executions": ("SELECT COALESCE(SUM(state_current = 'CREATED'), 0), COALESCE(SUM(state_current <> 'CREATED'), 0) FROM {table}",
+                   ("created", "executions")),
+    "executions under way": (f"SELECT {_SUM} FROM {{table}} WHERE state_current IN %s", ("under_way",)),
+    "worker_job_running": (f"SELECT {_SUM} FROM {{table}}", ("held_by_workers",)),
+    "logs": ("SELECT COUNT(*) FROM {table}", ("logs",)),
+    "metrics": ("SELECT COUNT(*) FROM {table}", ("metrics",)),
+    "queues": ("SELECT COALESCE(MAX(`offset`), 0) FROM {table}", ("messages",)),
+    "triggers": (f"SELECT {_SUM} FROM {{table}}", ("triggers",)),
+    "service_instance": (f"SELECT {_SUM} FROM {{table}}", ("heartbeats",)),
+}
 
 
 def sessions(session, database) -> list:
@@ -43,6 +60,30 @@ def heartbeats(session, database, within) -> list:
                         (states.ENDED, int(within * 1000000)))
     return [{"id": row[0], "type": row[1], "state": row[2], "host": row[3], "age_seconds": round(float(row[4]), 3)}
             for row in rows]
+
+
+def look(session, database) -> dict:
+    """What standstill.compare takes, now."""
+    found = dict.fromkeys(standstill.WORK + standstill.BESIDE)
+    there = {row[0] for row in session.rows("SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s", (database,))}
+    for name, (statement, fields) in _LOOK.items():
+        table = name.split()[0]
+        if table in there:
+            arguments = (standstill.UNDER_WAY,) if "%s" in statement else None
+            row = session.row(statement.format(table=names.quoted(database, table)), arguments)
+            found.update(zip(fields, (one if isinstance(one, str) else int(one) for one in row)))
+    return found
+
+
+def observe(login, database, seconds) -> dict:
+    """standstill.compare of two looks, so many seconds apart."""
+    with connect.connect(login, database, application="kestra_dr activity") as session:
+        try:
+            before, begun = look(session, database), time.monotonic()
+            time.sleep(seconds)
+            return standstill.compare(before, look(session, database), time.monotonic() - begun)
+        except connect.driver().Error as exc:
+            raise connect.query_error(exc, f"looking for work on {database}") from None
 
 
 def read(login, database, *, kestra_user, within=30.0) -> dict:

@@ -4,6 +4,9 @@
 """Is Kestra at work on this database? Sessions of its user, and heartbeats its servers leave in service_instance."""
 from __future__ import annotations
 
+import time
+
+from .. import standstill
 from ..heartbeats import ENDED, judge
 from . import connect, names
 
@@ -21,6 +24,20 @@ SELECT service_id, service_type, state, value #>> '{{server,hostname}}',
   FROM {table} WHERE state <> ALL (%s)
    AND updated_at > pg_catalog.clock_timestamp() - pg_catalog.make_interval(secs => %s)
  ORDER BY updated_at DESC"""
+
+# One number for all rows, whatever their order: a sum of digests.
+_SUM = "COALESCE(pg_catalog.sum(pg_catalog.hashtextextended(value::text, 0)), 0)::text"
+_LOOK = {
+    "executions": ("SELECT pg_catalog.count(*) FILTER (WHERE state_current::text = 'CREATED'), "
+                   "pg_catalog.count(*) FILTER (WHERE state_current::text <> 'CREATED') FROM {table}", ("created", "executions")),
+    "executions under way": (f"SELECT {_SUM} FROM {{table}} WHERE state_current::text = ANY (%s)", ("under_way",)),
+    "worker_job_running": (f"SELECT {_SUM} FROM {{table}}", ("held_by_workers",)),
+    "logs": ("SELECT pg_catalog.count(*) FROM {table}", ("logs",)),
+    "metrics": ("SELECT pg_catalog.count(*) FROM {table}", ("metrics",)),
+    "queues": ('SELECT COALESCE(pg_catalog.max("offset"), 0) FROM {table}', ("messages",)),
+    "triggers": (f"SELECT {_SUM} FROM {{table}}", ("triggers",)),
+    "service_instance": (f"SELECT {_SUM} FROM {{table}}", ("heartbeats",)),
+}
 
 
 def sessions(connection, database) -> list:
@@ -46,6 +63,29 @@ def heartbeats(connection, schema, within) -> list:
     rows = connection.execute(_HEARTBEATS.format(table=names.quoted(schema, "service_instance")), (list(ENDED), within))
     return [{"id": row[0], "type": row[1], "state": row[2], "host": row[3], "age_seconds": round(float(row[4]), 3)}
             for row in rows]
+
+
+def look(connection, schema) -> dict:
+    """What standstill.compare takes, now."""
+    found = dict.fromkeys(standstill.WORK + standstill.BESIDE)
+    for name, (statement, fields) in _LOOK.items():
+        table = names.quoted(schema, name.split()[0])
+        if connection.execute("SELECT pg_catalog.to_regclass(%s)", (table,)).fetchone()[0] is not None:
+            arguments = (list(standstill.UNDER_WAY),) if "%s" in statement else None
+            found.update(zip(fields, connection.execute(statement.format(table=table), arguments).fetchone()))
+    return found
+
+
+def observe(login, database, seconds, *, schema="public") -> dict:
+    """standstill.compare of two looks, so many seconds apart."""
+    psycopg = connect.driver()
+    with connect.connect(login, database, application="kestra_dr activity") as connection:
+        try:
+            before, begun = look(connection, schema), time.monotonic()
+            time.sleep(seconds)
+            return standstill.compare(before, look(connection, schema), time.monotonic() - begun)
+        except psycopg.Error as exc:
+            raise connect.query_error(exc, f"looking for work on {database}") from None
 
 
 def read(login, database, *, kestra_user, schema="public", within=30.0) -> dict:

@@ -63,3 +63,17 @@ def test_open_source_has_none(check):
     with FakeKestra("1.3.15") as kestra:
         result = run(kestra_maintenance, check=check, api_url=kestra.api)
         assert result["failed"] and result["reason"] == "maintenance_unavailable" and "pinned" in result["msg"]
+
+
+def test_for_a_while_only(kestra, tmp_path):
+    who = {"instance": "kestra", "state_dir": str(tmp_path), "run_id": "r1", "seconds": 60}
+    planned = run(kestra_maintenance, check=True, dead_man=who, **options(kestra))
+    assert planned["changed"] and kestra.maintenance is False and not (tmp_path / "kestra").exists()
+    entered = run(kestra_maintenance, dead_man=who, **options(kestra))
+    assert entered["changed"] and entered["maintenance"]["ready"] and entered["record"]["run_id"] == "r1"
+    assert "s3cret-token" not in entered["_raw"] and "way_out" not in entered["_raw"]
+    other = run(kestra_maintenance, dead_man={**who, "run_id": "r2"}, **options(kestra))
+    assert other["failed"] and other["reason"] == "locked" and "run r1" in other["msg"]
+    left = run(kestra_maintenance, state="left", dead_man=who, **options(kestra))
+    assert left["changed"] and left["disturbed"] is None and kestra.maintenance is False
+    assert left["maintenance"]["active"] is False and left["record"] is None

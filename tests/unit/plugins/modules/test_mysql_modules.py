@@ -190,6 +190,9 @@ def test_activity(monkeypatch):
     assert asked == {"kestra_user": "kestra", "within": 5.0}
     run(mysql_activity_info, kestra_user="other", **LOGIN)
     assert asked["kestra_user"] == "other" and asked["within"] == 30.0
+    monkeypatch.setattr(activity, "observe", lambda login, database, seconds, **how: {"still": seconds == 2.5, **how})
+    result = run(mysql_activity_info, observe_seconds=2.5, **LOGIN)
+    assert result["observed"] == {"still": True} and result["quiet"]
     monkeypatch.setattr(activity, "read", missing)
     result = run(mysql_activity_info, **LOGIN)
     assert result["quiet"] and not result["exists"]

@@ -194,6 +194,9 @@ def test_activity(monkeypatch):
     assert asked == {"schema": "app", "kestra_user": "kestra", "within": 5.0}
     run(postgresql_activity_info, kestra_user="other", **LOGIN)
     assert asked["kestra_user"] == "other" and asked["within"] == 30.0
+    monkeypatch.setattr(activity, "observe", lambda login, database, seconds, **how: {"still": seconds == 2.5, **how})
+    result = run(postgresql_activity_info, observe_seconds=2.5, schema="app", **LOGIN)
+    assert result["observed"] == {"still": True, "schema": "app"} and result["quiet"]
     monkeypatch.setattr(activity, "read", missing)
     result = run(postgresql_activity_info, **LOGIN)
     assert result["quiet"] and not result["exists"]

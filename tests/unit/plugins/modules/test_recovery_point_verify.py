@@ -61,6 +61,27 @@ def test_structure_reads_the_bundle(scene):
     assert told["checks"][-1]["found"] == {"h1.json": "not a bundle"}  # the scene's has no list of files
 
 
+@pytest.mark.parametrize("key, raw, verdict", [
+    ("instance", bytes(range(200, 255)), "unverified (structure passed)"), ("instance", b'{"type": "FULL", "rows": "may be read by all"}', "differs"),
+    ("given", bytes(range(200, 228)), "differs"), ("none", b'{"type": "FULL", "rows": "may be read by all"}', "unverified (digest passed)")])
+def test_of_a_metadata_archive_no_more_is_said_than_can_be_seen(scene, key, raw, verdict):
+    scene.ids[0] = scene.seal(0, False, "metadata", ("backup-20261123120000.kestra", raw),
+                              {"engine": "kestra", "strategy": "archive", "key": key})
+    told = verify(scene, depth="counts")
+    assert told["id"] == scene.ids[0] and told["verdict_line"].startswith(verdict)
+    assert [check["depth"] for check in told["checks"] if check["name"].startswith("metadata: archive")] == ["structure"] * (key != "none")
+
+
+def test_a_metadata_archive_that_was_changed_is_found(scene):
+    raw = bytes(range(200, 255))
+    scene.ids[0] = scene.seal(0, False, "metadata", ("backup-20261123120000.kestra", raw),
+                              {"engine": "kestra", "strategy": "archive", "key": "instance"})
+    path = scene.restic.path / f"{scene.vault.manifest(scene.ids[0])['components']['metadata']['snapshot']}.tar"
+    path.write_bytes(path.read_bytes().replace(raw, raw[:-1] + b"x"))
+    told = verify(scene, depth="structure")
+    assert told["verdict"] == "differs" and told["checks"][-1]["name"] == "metadata: files"
+
+
 def test_a_difference_fails_with_all_facts_at_hand(scene):
     damage(scene, 1)
     told = verify(scene)

@@ -13,6 +13,7 @@ import os
 from . import config, database, model, values
 
 TABLES = ("tenants", "users", "namespaces")
+_MODE = "instance.maintenance"
 _LOCK = 7086214104
 
 
@@ -30,6 +31,40 @@ def store(configuration):
     if engine != "postgresql":
         raise config.ConfigurationError("the stand-in has its Enterprise face on PostgreSQL only, this is %s" % engine)
     return database.store(engine, settings)
+
+
+def in_maintenance(work):
+    """Whether the instance is in maintenance mode. It is in the database, so a dump remembers it."""
+    return bool((work.get("settings", _MODE) or {}).get("value"))
+
+
+def set_maintenance(work, wanted):
+    """Write down that the instance is to be in maintenance mode, or not."""
+    work.put("settings", _MODE, {"key": _MODE, "value": wanted})
+
+
+class Maintenance:
+    """What the services of a process make of it: executors and workers take nothing, all say that they follow.
+
+    kestra.standin.deaf in the configuration names a service that never follows.
+    """
+
+    def __init__(self, server):
+        self.server = server
+        self.deaf = str(server.configuration.get("kestra.standin.deaf", "")).upper()
+
+    def look(self):
+        """One look at what is wanted; falsy, so that the loop pauses."""
+        with self.server.store.tx() as work:
+            wanted = in_maintenance(work)
+        if wanted == self.server.maintenance.is_set() or self.server.stopping.is_set():
+            return
+        kinds = [kind for kind in self.server.kinds if kind != self.deaf]
+        if wanted:
+            self.server.maintenance.set()
+        else:
+            self.server.maintenance.clear()
+        self.server.registry.move(kinds, "MAINTENANCE" if wanted else "RUNNING")
 
 
 def tenants(work, version):

@@ -300,6 +300,8 @@ class Executor:
 
     def poll(self):
         """Handle one batch of messages; how many there were."""
+        if self.server.maintenance.is_set():
+            return 0
         with self.store.tx() as work:
             messages = work.poll("executor", self.KINDS, self.BATCH)
             for _offset, kind, key, value in messages:
@@ -388,6 +390,8 @@ class Executor:
 
     def delays(self):
         """Handle what is due; how many there were."""
+        if self.server.maintenance.is_set():
+            return 0
         with self.store.tx() as work:
             due = work.claim("executordelayed", "date <= " + self.store.NOW, (), "date", 20)
             for key, delay in due:

@@ -12,7 +12,8 @@ import tempfile
 import threading
 import time
 
-from . import NAME, NOTICE, config, database, personality, version_tuple
+from . import NAME, NOTICE, config, database, enterprise, personality, version_tuple
+from .enterprise_web import EnterpriseApi
 from .executor import Executor
 from .indexer import Indexer
 from .scheduler import Scheduler
@@ -52,7 +53,9 @@ class Server:
         self.database_errors = self.store.errors
         self.threads = worker_threads or 4 * (os.cpu_count() or 1)
         self.port = int(port if port is not None else configuration.get("micronaut.server.port", 8080))
+        self.enterprise = enterprise.edition(configuration.environ) == "EE"
         self.wake, self.ready, self.stopping = threading.Event(), threading.Event(), threading.Event()
+        self.maintenance = threading.Event()
         self.worker = self.registry = self.api = self.management = None
         self._loops, self._signals, self._halt = [], [], threading.Event()
 
@@ -125,6 +128,8 @@ class Server:
             indexer = Indexer(self)
             self._loop("indexer", indexer.poll, 0.5)
             self._loop("indexer-late", indexer.look, 1.0)
+        if self.enterprise:
+            self._loop("maintenance", enterprise.Maintenance(self).look, 1.0)
 
     # start and end --------------------------------------------------------------------------------------------
 
@@ -143,8 +148,9 @@ class Server:
         self.management = Management(self, get("endpoints.all.host", host), int(get("endpoints.all.port", 8081)),
                                      self._login("endpoints.all.basic-auth"))
         if "WEBSERVER" in self.kinds:
-            self.api = Api(self, host, self.port, self._login("kestra.server.basic-auth"),
-                           get("micronaut.server.context-path", "") or "")
+            kind = EnterpriseApi if self.enterprise else Api
+            self.api = kind(self, host, self.port, self._login("kestra.server.basic-auth"),
+                            get("micronaut.server.context-path", "") or "")
         self.registry = Registry(self.store, log, self.liveness, self.kinds, self.version,
                                  "STANDALONE" if self.kind == "standalone" else "SERVER",
                                  (self.api.port if self.api else self.port, self.management.port))

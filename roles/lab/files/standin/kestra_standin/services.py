@@ -117,7 +117,7 @@ class Coordinator:
         moment = values.now()
         age = moment - values.parse_iso(service["updatedAt"])
         state = service["state"]
-        if state in ("CREATED", "RUNNING", "ERROR", "TERMINATING"):
+        if state in ("CREATED", "RUNNING", "ERROR", "TERMINATING", "MAINTENANCE"):
             theirs = service.get("config", {}).get("liveness", {})
             if not theirs.get("enabled", True) or age <= timedelta(seconds=float(theirs.get("timeout", 45))):
                 return

@@ -57,6 +57,7 @@ class Request:
         self.path = unquote(parts.path)
         self.query = parse_qs(parts.query, keep_blank_values=True)
         self.headers = handler.headers
+        self.tenant = None  # the one in the path
         self.kind = handler.headers.get("Content-Type", "")
         length = int(handler.headers.get("Content-Length") or 0)
         self.body = handler.rfile.read(length) if length else b""
@@ -226,7 +227,7 @@ def route(method, pattern):
 
 
 ROOTS = ("configs", "flows", "executions", "namespaces", "triggers", "logs", "metrics", "dashboards", "usages",
-         "plugins", "instance", "cluster", "kv", "setup")
+         "plugins", "instance", "cluster", "kv", "setup", "tenants", "license-info")
 
 
 class Api(Service):
@@ -260,7 +261,7 @@ class Api(Service):
         if head not in ROOTS:
             if head != self.server.tenant:
                 raise refuse(404, "Page Not Found")
-            path = rest
+            path, request.tenant = rest, head
         for method, pattern, function in self.routes:
             match = pattern.match(path)
             if match and method == request.method:

@@ -28,7 +28,7 @@ class Worker:
         """Take what there is room for; how many jobs."""
         with self._lock:
             room = self.threads - len(self._running)
-        if room <= 0 or self.stopping:
+        if room <= 0 or self.stopping or self.server.maintenance.is_set():
             return 0
         with self.store.tx() as work:
             messages = work.poll("worker", ("runners.WorkerJob",), room)

@@ -196,6 +196,16 @@ def test_what_cannot_come_twice_is_let_through(attempt, expected, resources):
     metadata.require_no_duplicates(attempt, URI, expected, resources)
 
 
+# -- what is seen from outside ----------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("raw, form", [
+    (b"", metadata.CUT), (bytes(range(128, 156)), metadata.CUT), (bytes(range(128, 157)), metadata.ENCRYPTED),
+    (b"{" + bytes(range(128, 160)), metadata.ENCRYPTED), (b"\x1f\x8b\x08" + bytes(40), metadata.READABLE),
+    (b"PK\x03\x04" + bytes(40), metadata.READABLE), (b'{"type": "FULL",\r\n "version": "1.3"}', metadata.READABLE)])
+def test_what_an_archive_looks_like(raw, form):
+    assert metadata.form(raw[:metadata.HEADER], len(raw)) == form
+
+
 # -- versions ---------------------------------------------------------------------------------------------------------
 
 def test_releases_known_to_leave_something_out():

@@ -156,3 +156,12 @@ def test_every_kept_daily_is_the_newest_of_its_day():
             days[day] = max(days.get(day, item["created"]), item["created"])
         wanted = {days[day] for day in sorted(days, reverse=True)[:count]}
         assert {item["created"] for item in points if item["id"] in kept} == wanted
+
+
+def test_archives_take_no_place_from_whole_points():
+    whole = [dict(point(age), components={"database": {}, "storage": {}}) for age in (30, 20)]
+    archives = [dict(point(age, "unverified"), components={"metadata": {}}) for age in (9, 6, 3)]
+    plan = retention.plan(whole + archives, {"keep_last": 2}, NOW)
+    assert plan["remove"] == [archives[0]["id"]]
+    unreadable = dict(point(1, "failed"), components={})
+    assert "last 1 of 2" in retention.plan([*whole, unreadable], {"keep_last": 2}, NOW)["keep"][unreadable["id"]]

@@ -37,29 +37,28 @@ class Scene:
         twin.ids = self.ids
         return twin
 
-    def seal(self, age, verified):
+    def seal(self, age, verified, name="config", file=("h1.json", BUNDLE), facts=None):
+        """A point with one component of one file. facts: the component's own."""
         moment = NOW - timedelta(days=age)
         point = moment.strftime("%Y%m%dT%H%M%SZ-") + f"{age:06x}"
         opened = points.open_point(self.vault, run_id="run", point=point)
-        staged = os.path.join(opened["staging"], "config")
+        staged = os.path.join(opened["staging"], name)
         os.mkdir(staged)
-        Path(staged, "h1.json").write_bytes(BUNDLE)
+        Path(staged, file[0]).write_bytes(file[1])
         snapshot = self.restic.add(
-            opened["staging"], "config", points.tags("kestra", point, "config"), clock.utc_text(moment)
+            opened["staging"], name, points.tags("kestra", point, name), clock.utc_text(moment)
         )
         points.add_component(
             self.vault,
             point,
-            "config",
+            name,
             {
                 "held": "vault",
-                "engine": "bundle",
-                "strategy": "files",
                 "snapshot": snapshot,
-                "path": "/config",
-                "hosts": {},
-                "files": [{"path": "h1.json", "size": len(BUNDLE), "sha256": hashlib.sha256(BUNDLE).hexdigest()}],
-                "bytes": len(BUNDLE),
+                "path": f"/{name}",
+                "files": [{"path": file[0], "size": len(file[1]), "sha256": hashlib.sha256(file[1]).hexdigest()}],
+                "bytes": len(file[1]),
+                **(facts or {"engine": "bundle", "strategy": "files", "hosts": {}}),
             },
         )
         facts = dict(self.vault.open_facts(point), created=clock.utc_text(moment))
