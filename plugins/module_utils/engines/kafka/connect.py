@@ -70,7 +70,10 @@ def arguments(login) -> dict:
 
 
 class _Causes(logging.Handler):
-    """Keeps why connections failed: kafka-python's exception only says that none came about."""
+    """Keeps why connections failed: kafka-python's exception only says that none came about.
+
+    The last attempt is cut short when time is up, which says nothing.
+    """
 
     def __init__(self):
         super().__init__()
@@ -78,7 +81,7 @@ class _Causes(logging.Handler):
 
     def emit(self, record):
         found = _CAUSE.match(record.getMessage())
-        if found:
+        if found and not (self.last and "RequestTimedOut" in found.group(1)):
             self.last = found.group(1)
 
 

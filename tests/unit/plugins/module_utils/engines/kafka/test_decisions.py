@@ -4,6 +4,8 @@
 """How Kafka is reached as Kestra's Java client is told to, and what its topics and groups mean."""
 from __future__ import annotations
 
+import logging
+
 import pytest
 from ansible_collections.kestra_community.dr.plugins.module_utils.core import manifest
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import ConfigError
@@ -134,6 +136,19 @@ def test_what_cannot_be():
 def test_why_a_connection_fails(cause, login, reason):
     error = connect.connect_error(connect.Login(("k:9092",), password=SECRET, **login), cause)
     assert error.reason == reason and "k:9092" in error.message and SECRET not in str(error.to_result())
+
+
+def test_the_cause_that_tells_most_is_kept():
+    log = logging.getLogger("kafka.net.manager")
+    with connect._listening() as causes:
+        assert causes.last is None
+        log.warning("Bootstrap connection to %s failed: %s (backoff 0.05 secs)", "bootstrap-0", "timed out")
+        log.error("Bootstrap attempt to bootstrap-0 failed: KafkaConnectionError: socket disconnected (backoff 0.06 secs)")
+        log.warning("Bootstrap connection to bootstrap-0 failed: [Error 7] RequestTimedOutError: after 36 ms (backoff 5 secs)")
+        log.warning("Bootstrap bootstrap-0 not ready; waiting 0.05 secs")
+        assert causes.last == "KafkaConnectionError: socket disconnected"
+    log.error("Bootstrap attempt to bootstrap-0 failed: later")
+    assert causes.last == "KafkaConnectionError: socket disconnected"
 
 
 # -- what is found ----------------------------------------------------------------------------------------------------
