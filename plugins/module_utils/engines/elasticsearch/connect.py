@@ -107,7 +107,8 @@ class Cluster:
         transport = driver()
         asked = method in ("GET", "HEAD")
         client = self._client.options(max_retries=len(self.login.hosts) + 1 if asked else 0)
-        left = len(self.login.hosts)
+        # The client turns to another host after a failure, but now and then to one that is down once more.
+        left = 3 * len(self.login.hosts)
         while True:
             try:
                 return client.perform_request(method, path, params=params, headers=_JSON, body=body).body
