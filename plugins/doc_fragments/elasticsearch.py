@@ -17,9 +17,9 @@ options:
   login_user:
     description:
       - User to connect as. Default is Kestra's own user as O(config) says, else nobody.
-      - Snapshots need the cluster privilege C(manage) (or C(create_snapshot) and C(monitor)), and C(read),
-        C(view_index_metadata), C(monitor) and C(maintenance) on the indices. Restoring needs C(manage) on the cluster and
-        C(all) on the indices and on C(kdr-*).
+      - A snapshot needs the cluster privileges C(create_snapshot) and C(monitor), and C(read), C(view_index_metadata),
+        C(monitor) and C(maintenance) on the indices. Restoring needs C(manage) on the cluster, and C(all) on the indices
+        and on C(kdr-*).
     type: str
   login_password:
     description:

@@ -51,7 +51,7 @@ kdr_make_elasticsearch() {
     [ -e "$directory/.complete" ] && return 0
     kdr_say "fetching Elasticsearch $KDR_ELASTICSEARCH_VERSION"
     rm -rf "$directory"
-    mkdir -p "$directory"/{bin,lib,modules,security,config,launcher}
+    mkdir -p "$directory"/{bin,lib,modules,security,config,launcher} || kdr_die "cannot write $directory"
     kdr_elasticsearch_jars "$directory"
     kdr_elasticsearch_zstd "$directory"
     kdr_elasticsearch_launcher "$directory"
@@ -65,7 +65,8 @@ kdr_elasticsearch_jars() {
     for name in modules/transport-netty4 security/x-pack-core security/x-pack-security; do
         kdr_elasticsearch_fetch org.elasticsearch.plugin "$(basename "$name")" "$KDR_ELASTICSEARCH_VERSION" "$directory/$name"
         # Without a Java module: the server is on the class path here.
-        (cd "$directory/$name" && jar --extract --file "$(basename "$name")-$KDR_ELASTICSEARCH_VERSION.jar" META-INF/es-plugins)
+        (cd "$directory/$name" && jar --extract --file "$(basename "$name")-$KDR_ELASTICSEARCH_VERSION.jar" META-INF/es-plugins) ||
+            kdr_die "$name cannot be unpacked"
         grep -hv '^modulename=' "$directory/$name"/META-INF/es-plugins/*/plugin-descriptor.properties \
             >"$directory/$name/plugin-descriptor.properties" || kdr_die "$name does not say what it is"
         rm -rf "$directory/$name/META-INF"
@@ -106,13 +107,12 @@ kdr_elasticsearch_launcher() {
         cat "$log" >&2
         kdr_die "the launcher of Elasticsearch does not compile"
     fi
-    mv "$build"/Launcher*.class "$directory/launcher/"
+    mv "$build"/Launcher*.class "$directory/launcher/" || kdr_die "the launcher of Elasticsearch is missing"
     kdr_elasticsearch_module "$directory/modules/unpublished" "$build" Unpublished
     kdr_elasticsearch_module "$directory/security/security-index-analysis" "$build" SecurityIndexAnalysis
     rm -rf "$build"
-    cp "$sources/log4j2.properties" "$directory/config/"
-    cp "$sources/elasticsearch" "$directory/bin/"
-    chmod 755 "$directory/bin/elasticsearch"
+    install -m 644 "$sources/log4j2.properties" "$directory/config/" || kdr_die "cannot write $directory"
+    install -m 755 "$sources/elasticsearch" "$directory/bin/" || kdr_die "cannot write $directory"
 }
 
 # kdr_elasticsearch_module DIRECTORY CLASSES NAME: a module of our own, of the class NAME and what is inside it.

@@ -136,7 +136,7 @@ def test_an_api_key_with_just_what_a_snapshot_needs(cluster, module, ca):
     cluster.kestra()
     cluster.repository()
     index = {"names": ["kestra_*"], "privileges": ["read", "view_index_metadata", "monitor", "maintenance"]}
-    role = {"cluster": ["monitor", "create_snapshot", "read_ilm"], "indices": [index]}
+    role = {"cluster": ["monitor", "create_snapshot"], "indices": [index]}
     key = cluster.ask("POST", "/_security/api_key", {"name": "backup", "role_descriptors": {"backup": role}})["encoded"]
     how = {"login_hosts": cluster.hosts(), "login_api_key": key, "ca_path": ca}
     named = {"repository": "backup", "snapshot": "point"}

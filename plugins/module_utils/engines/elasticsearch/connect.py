@@ -18,7 +18,7 @@ from ...core.errors import ConfigError, ConnectError, ToolError
 _JSON = {"accept": "application/json", "content-type": "application/json"}
 
 # Of a request that changes something: said again only when it surely was not heard.
-_UNHEARD = ("NewConnectionError", "Connection refused", "No route to host", "Name or service not known")
+_UNHEARD = ("Failed to establish a new connection", "Connection refused", "No route to host", "Name or service not known")
 
 # The server's type of error -> reason, hint.
 _TYPES = {
@@ -107,7 +107,7 @@ class Cluster:
         transport = driver()
         asked = method in ("GET", "HEAD")
         client = self._client.options(max_retries=len(self.login.hosts) + 1 if asked else 0)
-        left = len(self.login.hosts)
+        left = len(self.login.hosts) + 1
         while True:
             try:
                 return client.perform_request(method, path, params=params, headers=_JSON, body=body).body
@@ -122,7 +122,7 @@ class Cluster:
                 raise api_error(exc, doing, self.login) from None
             except transport.TransportError as exc:
                 left -= 1
-                if left <= 0 or asked or not any(word in str(exc) for word in _UNHEARD):
+                if left <= 0 or asked or not any(word in str(exc.message) for word in _UNHEARD):
                     raise transport_error(exc, doing, self.login, transport) from None
 
     def get(self, path, *, doing, params=None, missing=False):

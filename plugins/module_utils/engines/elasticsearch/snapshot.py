@@ -116,11 +116,14 @@ def _abandon(cluster, options) -> None:
 def begun(status) -> bool:
     """Whether every shard of a snapshot has its commit: what is written later is not in it. Pure.
 
-    A shard is INIT until its node holds the commit it copies (IndexShardSnapshotStatus).
+    A shard is INIT until its node holds the commit it copies (IndexShardSnapshotStatus). One whose node has not said
+    anything yet, or that waits for another snapshot, is told as STARTED too, but without a node
+    (TransportSnapshotsStatusAction).
     """
-    stages = [shard["stage"] for index in status["indices"].values() for shard in index["shards"].values()]
-    # Indices show with their shards from the first moment; none at all is a snapshot that waits for another one.
-    return bool(stages) and len(stages) == status["shards_stats"]["total"] and "INIT" not in stages
+    shards = [shard for index in status["indices"].values() for shard in index["shards"].values()]
+    return bool(shards) and len(shards) == status["shards_stats"]["total"] and all(
+        shard["stage"] in ("FINALIZE", "DONE", "FAILURE") or shard["stage"] == "STARTED" and shard.get("node")
+        for shard in shards)
 
 
 def follow(cluster, options, progress, on_pinned):

@@ -361,8 +361,8 @@ def test_a_name_that_is_free():
         assert failed.value.reason == reason
 
 
-def status(*stages, total=None):
-    shards = {str(number): {"stage": stage} for number, stage in enumerate(stages)}
+def status(*stages, total=None, node="n1"):
+    shards = {str(number): {"stage": stage, "node": node} for number, stage in enumerate(stages)}
     return {
         "indices": {"a": {"shards": shards}} if stages else {},
         "shards_stats": {"total": len(stages) if total is None else total},
@@ -371,9 +371,12 @@ def status(*stages, total=None):
 
 def test_when_every_shard_has_begun():
     assert snapshot.begun(status("STARTED", "DONE", "FINALIZE", "FAILURE"))
+    assert snapshot.begun(status("DONE", "FINALIZE", node=None))
     assert not snapshot.begun(status("STARTED", "INIT"))
     assert not snapshot.begun(status("STARTED", total=2))
     assert not snapshot.begun(status())
+    # It waits for another snapshot, or its node has not said anything yet.
+    assert not snapshot.begun(status("STARTED", node=None))
 
 
 def test_what_was_written_to():
