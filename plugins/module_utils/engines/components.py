@@ -8,15 +8,15 @@ from ..core import manifest
 from ..core.errors import IntegrityError
 
 
-def expected(params):
-    """The manifest's component, or None for a foreign dump. Raises IntegrityError for an invalid one."""
+def expected(params, name="database"):
+    """The manifest's component, or None for a foreign one. Raises IntegrityError for an invalid one."""
     component = params["component"]
     if params["manifest"]:
-        component = manifest.load(params["manifest"])["components"].get("database")
+        component = manifest.load(params["manifest"])["components"].get(name)
         if component is None:
-            raise IntegrityError(f"The recovery point of {params['manifest']} holds no database.", reason="no_database")
+            raise IntegrityError(f"The recovery point of {params['manifest']} holds no {name}.", reason=f"no_{name}")
     if component is not None:
-        manifest.validate_component("database", component, sealed=False)
+        manifest.validate_component(name, component, sealed=False)
     return component
 
 

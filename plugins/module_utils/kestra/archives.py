@@ -196,7 +196,10 @@ def asked(cli, command, words, server_version) -> str:
     """The command line's version, proved to be the server's, and able to do this. Raises RefusedError, ToolError."""
     version = cli.version()
     reaching.require_version(cli.at, version, server_version)
-    reaching.require_flags(words, cli.flags(command, version), version)
+    flags = reaching.flags_of(command, cli.help(command))
+    if flags is None:
+        raise metadata.no_command(command, version)
+    reaching.require_flags(words, flags, version)
     return version
 
 

@@ -259,21 +259,20 @@ def require_version(at, found, server_version) -> None:
                  "kestra_info returns), or use the executable config.unit starts.", detail={"cli": found})
 
 
-def flags_of(words, text, version) -> frozenset:
-    """The flags of a command, from its --help. Raises RefusedError (enterprise_only) when there is no such command.
+def flags_of(words, text):
+    """The flags of a command, from its --help; None when there is no such command.
 
     picocli answers an unknown command with --help by the help of what it does know. Pure.
     """
     if re.search(r"(?im)^usage:.*\b" + r"\s+".join(map(re.escape, words)) + r"\b", text):
         return frozenset(_FLAG.findall(text))
-    found = re.match(r"v?(\d+)\.(\d+)", version)
-    old = found is not None and (int(found.group(1)), int(found.group(2))) < (0, 19)
-    raise RefusedError(
-        f"This Kestra ({version}) has no command `{' '.join(words)}`: it is "
-        + ("older than 0.19." if old else "the open-source edition."), reason="enterprise_only",
-        hint="The metadata archive is part of the Enterprise Edition since 0.19. Without it, take a recovery point of "
-             "database, storage and configuration (playbook kestra_community.dr.backup), which holds all of it.",
-        detail={"version": version})
+    return None
+
+
+def commands_of(text) -> tuple:
+    """The names of the commands a --help lists. Pure."""
+    _before, _unused, listed = text.partition("\nCommands:\n")
+    return tuple(re.findall(r"(?m)^  ([a-z][a-z0-9-]*)(?:\s|$)", listed))
 
 
 def require_flags(words, flags, version) -> None:
@@ -336,8 +335,8 @@ class Cli:
                             hint="Is it Kestra's executable?", detail={"output_tail": "\n".join(stdout)})
         return found
 
-    def flags(self, words, version) -> frozenset:
-        """The flags of the command words. Raises RefusedError (enterprise_only)."""
+    def help(self, words) -> str:
+        """What the command words says with --help; nothing where it does not know it."""
         lines: list = []
         try:
             self.run([*words, "--help"], what=" ".join(words), on_line=lines.append)
@@ -345,7 +344,7 @@ class Cli:
             if "Unmatched argument" not in exc.detail.get("stderr_tail", "") + exc.detail.get("output_tail", ""):
                 raise
             lines = []
-        return flags_of(words, "\n".join(lines), version)
+        return "\n".join(lines)
 
     def run(self, words, *, what, environment=None, keep=None, on_line=None) -> Output:
         """Runs one of Kestra's commands to its end.

@@ -357,13 +357,33 @@ class Configuration:
                 "schema": self._schema(name, target), "user": user, "password_set": bool(password),
                 "params": target.shown_params(), **jdbc.libpq_options(target)}
 
+    def _elasticsearch_hosts(self, hosts) -> list:
+        return hosts if isinstance(hosts, list) else _split(hosts)
+
     def _describe_elasticsearch(self) -> dict:
-        hosts = self._shown("kestra.elasticsearch.client.http-hosts", [])
-        hosts = hosts if isinstance(hosts, list) else _split(hosts)
+        hosts = self._elasticsearch_hosts(self._shown("kestra.elasticsearch.client.http-hosts", []))
         return {"hosts": [shown_url(host) for host in hosts],
                 "index_prefix": as_text(self._shown("kestra.elasticsearch.defaults.indice-prefix", "kestra_")),
                 "user": self._shown("kestra.elasticsearch.client.basic-auth.username"),
                 "trust_all_ssl": bool(boolean(self._shown("kestra.elasticsearch.client.trust-all-ssl", False)))}
+
+    def elasticsearch_credentials(self) -> dict:
+        """How Kestra reaches Elasticsearch: {hosts, user, password, prefix, trust_all_ssl}; user and password may be None.
+
+        Raises ConfigError when the repository is another one or a value cannot be resolved.
+        """
+        kind = self.repository_type()
+        if kind != "elasticsearch":
+            raise ConfigError(f"Kestra's configuration names the repository {kind or 'of no type'}, not Elasticsearch.",
+                              reason="unsupported_database")
+        base = "kestra.elasticsearch.client."
+        self._check_quoting(base + "basic-auth.password")
+        user, password = (self.get(base + "basic-auth." + name) for name in ("username", "password"))
+        return {"hosts": [as_text(host) for host in self._elasticsearch_hosts(self.get(base + "http-hosts", []))],
+                "user": None if user is None else as_text(user),
+                "password": None if password is None else as_text(password),
+                "prefix": as_text(self.get("kestra.elasticsearch.defaults.indice-prefix", "kestra_")),
+                "trust_all_ssl": bool(boolean(self.get(base + "trust-all-ssl", False)))}
 
     def _describe_kafka(self) -> dict:
         prefix = "kestra.kafka."

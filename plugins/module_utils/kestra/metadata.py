@@ -367,6 +367,17 @@ def _numbers(version) -> tuple:
     return tuple(int(part or 0) for part in found.groups()) if found else ()
 
 
+def no_command(words, version) -> RefusedError:
+    """The error for a Kestra without the command."""
+    old = () < _numbers(version) < (0, 19)
+    return RefusedError(
+        f"This Kestra ({version}) has no command `{' '.join(words)}`: it is "
+        + ("older than 0.19." if old else "the open-source edition."), reason="enterprise_only",
+        hint="The metadata archive is part of the Enterprise Edition since 0.19. Without it, take a recovery point of "
+             "database, storage and configuration (playbook kestra_community.dr.backup), which holds all of it.",
+        detail={"version": version})
+
+
 def known_defects(version) -> list:
     """Warnings about releases known to leave something out."""
     numbers = _numbers(version)

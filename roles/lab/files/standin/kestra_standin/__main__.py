@@ -15,7 +15,7 @@ from . import NAME, NOTICE, personality, version_tuple
 try:
     import yaml
 
-    from . import backups, config, database, enterprise, flows
+    from . import backups, config, database, enterprise, flows, system_ee
     from .server import ROLES, Server, set_up_logging
 except ImportError as missing:
     sys.exit("%s: %s. It needs a Python with PyYAML; KESTRA_STANDIN_PYTHON names one." % (NAME, missing))
@@ -77,6 +77,8 @@ def main(arguments=None):
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["backups"]:
         return backups.main(arguments, _Parser, _common())
+    if arguments[:1] == ["sys-ee"]:
+        return system_ee.main(arguments, _Parser, _common())
     options = parse(arguments)
     try:
         if options.version:

@@ -47,7 +47,7 @@ def main(arguments, parser_class, common):
     try:
         version = personality()
         if enterprise.edition() != "EE" or version_tuple(version) < (0, 19):
-            return _unknown(arguments)
+            return enterprise.unknown(arguments)
         parser, commands = _parser(parser_class, common, version_tuple(version))
         # Kestra boots with its configuration, and migrates, before it looks at its options.
         known = parser_class(add_help=False, parents=[common]).parse_known_args(arguments)[0]
@@ -71,17 +71,6 @@ def main(arguments, parser_class, common):
     except (BackupError, config.ConfigurationError, storage.StorageError, ValueError, OSError, *database.errors()) as error:
         print("%s: %s" % (NAME, str(error).strip() or type(error).__name__), file=sys.stderr)
         return 1
-
-
-def _unknown(arguments):
-    """What a Kestra without the command answers: with --help its own help, else picocli's refusal as Java shows it."""
-    if set(arguments) & {"-h", "--help"}:
-        print("Usage: kestra [-hV] [COMMAND]\n\nOptions:\n  -h, --help      Show this help message and exit.\n"
-              "  -V, --version   Print version information and exit.\n\nCommands:\n  plugins\n  server\n  sys\n  configs")
-        return 0
-    print('Exception in thread "main" picocli.CommandLine$UnmatchedArgumentException: Unmatched arguments from index 0: '
-          + ", ".join("'%s'" % word for word in arguments), file=sys.stderr)
-    return 1
 
 
 def _parser(parser_class, common, version):

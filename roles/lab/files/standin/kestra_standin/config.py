@@ -81,6 +81,19 @@ class Configuration:
             found = self.resolve(found)
         return default if found is None else found
 
+    def flat(self, path):
+        """{dotted key: value} of everything below a path; variables override what files set there."""
+        found = {}
+
+        def add(key, node):
+            if isinstance(node, dict):
+                for name, below in node.items():
+                    add("%s.%s" % (key, name), below)
+            else:
+                found[key[len(path) + 1:]] = self.get(key)
+        add(path, self._raw(path) or {})
+        return found
+
     def seconds(self, path, default):
         """A duration in seconds."""
         return values.duration(self.get(path, default))
@@ -159,6 +172,36 @@ def database(configuration):
         "database": unquote(parts.path.lstrip("/")) or user, "user": user,
         "password": str(configuration.get(base + "password", query.get("password")) or ""),
     }, **own(configuration, base, query))
+
+
+def elasticsearch(configuration):
+    """Settings of the indices, from kestra.elasticsearch."""
+    base = "kestra.elasticsearch."
+    hosts = configuration.get(base + "client.http-hosts") or []
+    hosts = [str(one).strip() for one in (hosts if isinstance(hosts, list) else str(hosts).split(","))]
+    if not hosts or not all(re.match(r"https?://", one) for one in hosts):
+        raise ConfigurationError(base + "client.http-hosts names no http:// or https:// address")
+    return {"hosts": [one.rstrip("/") for one in hosts],
+            "user": configuration.get(base + "client.basic-auth.username"),
+            "password": configuration.get(base + "client.basic-auth.password"),
+            "trust_all_ssl": configuration.flag(base + "client.trust-all-ssl", False),
+            "prefix": str(configuration.get(base + "defaults.indice-prefix", "kestra_"))}
+
+
+def kafka(configuration):
+    """Settings of the topics, from kestra.kafka. properties: of the Java client."""
+    base = "kestra.kafka."
+    properties = configuration.flat(base + "client.properties")
+    if not properties.get("bootstrap.servers"):
+        raise ConfigurationError(base + "client.properties.bootstrap.servers is not set")
+    return {"properties": {name: str(value) for name, value in properties.items()},
+            "prefix": str(configuration.get(base + "defaults.topic-prefix", "kestra_")),
+            "consumers": str(configuration.get(base + "defaults.consumer-prefix", "kestra_")),
+            "partitions": int(configuration.get(base + "defaults.topic.partitions", 16)),
+            "replication": int(configuration.get(base + "defaults.topic.replication-factor", 1)),
+            "topics": configuration.flat(base + "topics"),
+            # Kestra waits until a topic is gone, whether or not there was one.
+            "delay": configuration.seconds("kestra.standin.topic-delay", "2s")}
 
 
 def _postgresql(configuration, base, query):

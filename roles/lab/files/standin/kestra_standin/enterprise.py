@@ -9,6 +9,7 @@ are rows of the kinds its archives count.
 from __future__ import annotations
 
 import os
+import sys
 
 from . import config, database, model, values
 
@@ -23,6 +24,17 @@ def edition(environ=None):
     if found not in ("OSS", "EE"):
         raise ValueError("KESTRA_STANDIN_EDITION is neither OSS nor EE: %r" % found)
     return found
+
+
+def unknown(arguments):
+    """What a Kestra without the command answers: with --help its own help, else picocli's refusal as Java shows it."""
+    if set(arguments) & {"-h", "--help"}:
+        print("Usage: kestra [-hV] [COMMAND]\n\nOptions:\n  -h, --help      Show this help message and exit.\n"
+              "  -V, --version   Print version information and exit.\n\nCommands:\n  plugins\n  server\n  sys\n  configs")
+        return 0
+    print('Exception in thread "main" picocli.CommandLine$UnmatchedArgumentException: Unmatched arguments from index 0: '
+          + ", ".join("'%s'" % word for word in arguments), file=sys.stderr)
+    return 1
 
 
 def store(configuration):

@@ -319,6 +319,14 @@ kestra:
     listed = make("kestra:\n  repository.type: elasticsearch\n"
                   "  elasticsearch.client.http-hosts: ['http://a:1', 'http://b:2']")
     assert listed.describe()["elasticsearch"]["hosts"] == ["http://a:1", "http://b:2"]
+    assert found.elasticsearch_credentials() == {
+        "hosts": ["https://u:hidden1@es1:9200", "es2:9200"], "user": "e", "password": "hidden2", "prefix": "prod_",
+        "trust_all_ssl": False}
+    assert listed.elasticsearch_credentials() == {"hosts": ["http://a:1", "http://b:2"], "user": None, "password": None,
+                                                  "prefix": "kestra_", "trust_all_ssl": False}
+    with pytest.raises(ConfigError) as failed:
+        make("kestra.repository.type: postgres").elasticsearch_credentials()
+    assert failed.value.reason == "unsupported_database"
 
 
 # -- addresses --------------------------------------------------------------------------------------------------------

@@ -227,3 +227,9 @@ def test_only_older_archives_go():
     assert archives.older(names, newest, 1) == names[:2]
     assert archives.older(names, newest, 2) == names[:1]
     assert archives.older(names, newest, 3) == archives.older(names, newest, 9) == []
+
+
+def test_without_the_command():
+    assert "open-source" in metadata.no_command(metadata.CREATE, "1.3.0").message
+    assert "older than 0.19" in metadata.no_command(metadata.CREATE, "0.18.2").message
+    assert "open-source" in metadata.no_command(metadata.CREATE, "unknown").message
