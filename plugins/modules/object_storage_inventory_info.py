@@ -137,7 +137,9 @@ lifecycle:
   type: dict
   returned: success
 unfinished_uploads:
-  description: Keys of uploads in parts that were never finished, at most ten. They take room and are not listed.
+  description:
+    - Keys of uploads in parts that were never finished, at most ten. They take room and are not listed. Null when the server
+      does not tell.
   type: list
   elements: str
   returned: success

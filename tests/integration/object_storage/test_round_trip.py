@@ -5,8 +5,13 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
-from s3_server import Server
+from s3_server import ACCESS_KEY, SECRET_KEY, Server
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import RefusedError
 from ansible_collections.kestra_community.dr.plugins.module_utils.storage.objects import compare, copy_in, inventory, listing
@@ -188,6 +193,19 @@ def test_metadata_that_is_no_ascii_comes_back(s3, new_bucket, opened, take, give
     give(opened(target), copy)
     raw = s3.head_object(Bucket=target, Key="main/kv")["Metadata"]["description"]
     assert raw.encode("latin-1").decode() == "Schlüssel für 日本"
+
+
+def test_by_hand_as_documented(server, s3, new_bucket, opened, take):
+    source, target = new_bucket(), new_bucket()
+    fill(s3, source)
+    _result, copy = take(opened(source))
+    text = (Path(__file__).parents[3] / "docs" / "object-storage.md").read_text(encoding="utf-8")
+    program = text.split("```python\n")[1].split("```")[0]
+    environment = dict(os.environ, AWS_ACCESS_KEY_ID=ACCESS_KEY, AWS_SECRET_ACCESS_KEY=SECRET_KEY, AWS_DEFAULT_REGION="us-east-1")
+    done = subprocess.run([sys.executable, "-c", program, copy.path, server.endpoint, target], env=environment,
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert contents(s3, target) == contents(s3, source)
 
 
 def test_large_objects_go_in_parts_and_leave_none_behind(s3, new_bucket, opened, take, give, monkeypatch):

@@ -23,6 +23,8 @@ from .moments import Version
 # What comes with an object beside its user metadata, by the SDK's names.
 HEADERS = ("CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "ContentType", "Expires",
            "WebsiteRedirectLocation")
+# Answers of servers that do not tell, or do not know, what was asked for.
+NOT_TOLD = ("AccessDenied", "NotImplemented", "MethodNotAllowed")
 _PAUSE, _LONGEST_PAUSE = 1.0, 20.0
 _DELETED_AT_ONCE = 1000
 
@@ -142,7 +144,7 @@ class Bucket:
             code = exc.detail.get("code")
             if code == nothing:
                 return {}
-            if code in ("AccessDenied", "NotImplemented", "MethodNotAllowed"):
+            if code in NOT_TOLD:
                 return None
             raise
 

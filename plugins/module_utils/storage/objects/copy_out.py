@@ -72,7 +72,7 @@ class Copy:
         entries = in_turn(enumerate(self._pairs()), self._one, self._bucket.place.parallel)
         written = listing.write(dest, self._store.noting(self._counted(entries)))
         listing.write(self._store.list, listing.read(dest))
-        return dict(self._totals, list=dict(written, path=os.fspath(dest)), drift=self._result_of_drift(),
+        return dict(self._totals, plan=plan, list=dict(written, path=os.fspath(dest)), drift=self._result_of_drift(),
                     removed=self._store.finish(), seconds=time.monotonic() - started)
 
     def _one(self, numbered):

@@ -8,8 +8,9 @@ import itertools
 import os
 import time
 
-from ...core.errors import RefusedError
+from ...core.errors import DrError, RefusedError
 from . import lifecycle, listing, moments
+from .client import NOT_TOLD
 
 _EXAMPLES = 10
 _SHOWN_EVERY = 1000
@@ -28,16 +29,24 @@ def about(bucket, retention_days=None, settle=True) -> dict:
     """
     facts = bucket.facts()
     rules = bucket.lifecycle_rules()
-    uploads = itertools.islice(bucket.unfinished_uploads(), _EXAMPLES)
     found = {"server": facts["server"],
              "versioning": {"Enabled": "enabled", "Suspended": "suspended"}.get(facts["versioning"], "off"),
              "encryption": facts["encryption"], "server_time": facts["server_time"],
              "lifecycle": {"known": rules is not None,
                            "problems": lifecycle.problems(rules or (), bucket.place.prefix, retention_days)},
-             "unfinished_uploads": [key for key, _upload in uploads]}
+             "unfinished_uploads": _unfinished(bucket)}
     if settle:
         time.sleep(_SETTLE)
     return found
+
+
+def _unfinished(bucket):
+    try:
+        return [key for key, _upload in itertools.islice(bucket.unfinished_uploads(), _EXAMPLES)]
+    except DrError as exc:
+        if exc.detail.get("code") in NOT_TOLD:
+            return None
+        raise
 
 
 def md5_tags(found) -> bool:
