@@ -12,7 +12,7 @@ version_added: 1.0.0
 author:
   - Kestra community DR contributors (@kestra-community)
 description:
-  - Makes a bucket hold what the list of a copy names, with headers, user metadata and the marks of directories. It may be the
+  - Makes a bucket hold what a list names, with headers, user metadata and the marks of directories. It may be the
     one that was copied or another one, at another endpoint, below another prefix.
   - Objects that are there already are not written again, so a restore that was cut goes on where it was.
   - The server checks every content it is sent. In the end the bucket is listed and compared with the list.
@@ -32,9 +32,10 @@ attributes:
     support: full
 options:
   copy:
-    description: Directory of the copy, as M(kestra_community.dr.object_storage_backup) made it.
+    description:
+      - Directory of the copy, as M(kestra_community.dr.object_storage_backup) made it. Without it the versions that O(list) names
+        are made the present ones inside the server, in the bucket that was listed; nothing is moved.
     type: path
-    required: true
   list:
     description: The list of what to restore. Default is the one in the copy.
     type: path
@@ -64,6 +65,13 @@ EXAMPLES = r"""
     snapshot: 6a1b2c3d4e5f
     path: /objects
     target: /var/tmp/kestra-objects
+
+- name: Go back to the versions of a moment, for example of before a restore
+  kestra_community.dr.object_storage_restore:
+    config:
+      files: [/etc/kestra/application.yml]
+    list: /run/kestra-dr/pinned.jsonl.gz
+    unexpected: delete
 
 - name: Put it into another bucket
   kestra_community.dr.object_storage_restore:
@@ -141,11 +149,11 @@ OPTIONS = ("copy", "list", "unexpected", "overwrite")
 def main():
     spec = dict(options.argument_spec(), **jobs.argument_spec())
     spec.update(
-        copy={"type": "path", "required": True}, list={"type": "path"},
+        copy={"type": "path"}, list={"type": "path"},
         unexpected={"type": "str", "choices": ["keep", "delete"], "default": "keep"},
         overwrite={"type": "bool", "default": False})
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True, required_together=options.REQUIRED_TOGETHER,
-                           mutually_exclusive=options.MUTUALLY_EXCLUSIVE)
+                           mutually_exclusive=options.MUTUALLY_EXCLUSIVE, required_one_of=[("copy", "list")])
     redactor = Redactor()
 
     def body(module):
@@ -154,10 +162,13 @@ def main():
 
         def work(progress):
             progress.phase("restoring")
-            copy = store.Store(params["copy"])
+            how = {"overwrite": params["overwrite"], "delete": params["unexpected"] == "delete", "on_progress": progress.update}
             with client.opened(place) as bucket:
-                restore = copy_in.Restore(bucket, copy, params["list"] or copy.list, overwrite=params["overwrite"],
-                                          delete=params["unexpected"] == "delete", on_progress=progress.update)
+                if params["copy"]:
+                    copy = store.Store(params["copy"])
+                    restore = copy_in.Restore(bucket, copy, params["list"] or copy.list, **how)
+                else:
+                    restore = copy_in.Rewind(bucket, params["list"], **how)
                 done = {"plan": restore.plan()} if module.check_mode else restore.run()
             return dict(place.facts(), **done)
 

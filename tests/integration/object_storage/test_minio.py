@@ -11,7 +11,7 @@ import pytest
 from s3_server import MINIO, MinIO
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import RefusedError
-from ansible_collections.kestra_community.dr.plugins.module_utils.storage.objects import compare, inventory
+from ansible_collections.kestra_community.dr.plugins.module_utils.storage.objects import compare, copy_in, inventory
 
 pytestmark = pytest.mark.skipif(
     not MINIO or not os.access(MINIO, os.X_OK), reason="no MinIO: KESTRA_DR_TEST_MINIO names none (scripts/lib/s3.sh builds it)")
@@ -69,6 +69,28 @@ def test_the_moment_of_the_pin_is_what_is_copied(minio, client, at, take, give):
     # In place the versions of then become the ones of now.
     back = give(at(source), copy, delete=True)
     assert contents(client, source) == wanted and back["deleted_objects"] == 2
+
+
+def test_back_to_a_moment_inside_the_server(minio, client, at, tmp_path, monkeypatch):
+    monkeypatch.setattr(copy_in, "PARTS_FROM", 6 << 20)
+    monkeypatch.setattr(copy_in, "PART", 5 << 20)
+    name, big = minio.bucket("rewind"), os.urandom(1 << 20) * 12
+    for number in range(50):
+        client.put_object(Bucket=name, Key=f"main/{number}", Body=b"%d" % number, Metadata={"n": str(number)})
+    client.put_object(Bucket=name, Key="main/big", Body=big, ContentType="x/big", Metadata={"a": "b"})
+    client.put_object(Bucket=name, Key="main/marked/", Body=b"")
+    wanted = contents(client, name)
+    moment = inventory.about(at(name))["server_time"]
+    for number in range(0, 50, 2):
+        client.put_object(Bucket=name, Key=f"main/{number}", Body=b"after")
+    client.delete_object(Bucket=name, Key="main/big")
+    client.delete_object(Bucket=name, Key="main/1")
+    client.put_object(Bucket=name, Key="main/later", Body=b"after")
+    bucket, pin = at(name), tmp_path / "pin.gz"
+    inventory.take(bucket, pin, moment=moment)
+    back = copy_in.Rewind(bucket, pin, delete=True).run()
+    assert contents(client, name) == wanted and (back["written_objects"], back["deleted_objects"]) == (27, 1)
+    assert list(bucket.unfinished_uploads()) == []
 
 
 def test_suspended_versioning_has_no_moment(minio, client, at, tmp_path):

@@ -144,7 +144,7 @@ _MEMORY = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from ansible_collections.kestra_community.dr.plugins.module_utils.storage.objects import client, copy_in, copy_out, inventory, listing, options, store
-listing._HELD = 500
+listing.HELD = 500
 endpoint, access, source, target, work = sys.argv[2:]
 secret = sys.stdin.read()
 for bucket in (source, target):

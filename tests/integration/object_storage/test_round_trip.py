@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from s3_server import ACCESS_KEY, SECRET_KEY, Server
 
-from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import RefusedError
+from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import RefusedError, StateError
 from ansible_collections.kestra_community.dr.plugins.module_utils.storage.objects import compare, copy_in, inventory, listing
 
 # What a file system, a URL, XML or JSON could get wrong. Bytes below blank, except those of white space, and keys that are
@@ -275,3 +275,41 @@ def test_over_tls_with_an_authority_of_its_own(opened, tmp_path, take):
             take(opened("over-tls", endpoint=secure.endpoint.replace("https", "http"), patience=0))
     finally:
         secure.destroy()
+
+
+def test_back_to_the_versions_of_a_list(server, s3, new_bucket, opened, tmp_path):
+    source = new_bucket()
+    fill(s3, source)
+    wanted = contents(s3, source)
+    bucket, pin = opened(source), tmp_path / "pin.gz"
+    inventory.take(bucket, pin)
+    keys = [key for key in wanted if not key.endswith("/")]
+    for key in keys[::3]:
+        s3.put_object(Bucket=source, Key=key, Body=b"after the pin")
+    for key in keys[1::3]:
+        s3.delete_object(Bucket=source, Key=key)
+    s3.put_object(Bucket=source, Key="main/later", Body=b"x")
+    server.requests("GetObject")
+    back = copy_in.Rewind(bucket, pin, delete=True).run()
+    assert server.requests("GetObject") == 0, "contents were moved"
+    assert back["written_objects"] == len(keys[::3]) + len(keys[1::3]) and back["deleted_objects"] == 1
+    assert contents(s3, source) == wanted
+    assert copy_in.Rewind(bucket, pin).run()["written_objects"] == 0
+
+
+def test_versions_that_are_gone_are_told_before_anything_is_done(s3, new_bucket, opened, tmp_path):
+    source = new_bucket()
+    fill(s3, source)
+    bucket, pin = opened(source), tmp_path / "pin.gz"
+    inventory.take(bucket, pin)
+    for key in ("main/all", "main/empty"):
+        s3.put_object(Bucket=source, Key=key, Body=b"other")
+    lost = next(entry for entry in listing.read(pin) if entry.key == "main/all")
+    s3.delete_object(Bucket=source, Key="main/all", VersionId=lost.version)
+    with pytest.raises(StateError) as caught:
+        copy_in.Rewind(bucket, pin).run()
+    assert caught.value.reason == "versions_gone" and caught.value.detail == {"gone": ["main/all"]}
+    assert s3.get_object(Bucket=source, Key="main/empty")["Body"].read() == b"other"
+    with pytest.raises(RefusedError) as caught:
+        copy_in.Rewind(opened(new_bucket(False)), pin).run()
+    assert caught.value.reason == "versioning_off"

@@ -231,9 +231,10 @@ class Bucket:
             except (*self._errors, *_stream_errors()) as exc:
                 self._wait(exc, "GetObject", waited)
 
-    def head(self, entry: Entry) -> Entry:
-        """An object as it is there now, without its content."""
-        return self._described(entry, self._call("HeadObject", Key=self.place.prefix + entry.key))
+    def head(self, entry: Entry, version=None) -> Entry:
+        """An object as it is there now, or one version of it, without its content."""
+        which = {} if version is None else {"VersionId": version}
+        return self._described(entry, self._call("HeadObject", Key=self.place.prefix + entry.key, **which))
 
     def _described(self, entry, answer) -> Entry:
         headers = {name: answer[name] for name in HEADERS if answer.get(name) and name != "Expires"}
@@ -260,6 +261,19 @@ class Bucket:
         if "Expires" in how:
             how["Expires"] = _date(how["Expires"])
         return how
+
+    def copy_version(self, entry: Entry) -> None:
+        """Makes the version that an entry names the one that is there, with its headers and metadata; nothing is moved."""
+        self._call("CopyObject", Key=self.place.prefix + entry.key, CopySource=self._source(entry))
+
+    def copy_part(self, entry: Entry, upload: str, number: int, offset: int, length: int) -> dict:
+        """Makes a part of a range of the version that an entry names; what end_parts wants of it."""
+        answer = self._call("UploadPartCopy", Key=self.place.prefix + entry.key, UploadId=upload, PartNumber=number,
+                            CopySource=self._source(entry), CopySourceRange=f"bytes={offset}-{offset + length - 1}")
+        return {"PartNumber": number, "ETag": answer["CopyPartResult"]["ETag"]}
+
+    def _source(self, entry) -> dict:
+        return {"Bucket": self.place.bucket, "Key": self.place.prefix + entry.key, "VersionId": entry.version}
 
     def begin_parts(self, entry: Entry) -> str:
         """Begins an upload in parts and returns its id; earlier ones of this key are given up."""

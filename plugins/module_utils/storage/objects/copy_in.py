@@ -12,8 +12,9 @@ import time
 
 from ...core.errors import DrError, IntegrityError, RefusedError, StateError
 from ...core.files import CHUNK
+from ..drift import Tally
 from ..listing import merged, shown
-from . import compare, inventory, listing
+from . import compare, inventory, listing, moments
 from .copy_out import versioned
 from .parallel import in_turn
 
@@ -76,8 +77,8 @@ class Restore:
     def plan(self) -> dict:
         """What would be done, once everything that can be refused was: {objects, bytes, present, overwritten, unexpected,
         not_copied}. Raises StateError (copy_incomplete) and RefusedError (would_overwrite)."""
-        self._store.require()
         self._about = inventory.about(self._bucket)
+        self._require_source()
         plan = {"objects": 0, "bytes": 0, "present": 0, "overwritten": 0, "unexpected": 0, "not_copied": 0}
         for wanted, found in self._pairs():
             if wanted is None:
@@ -85,13 +86,18 @@ class Restore:
             elif wanted.drift == "deleted":
                 plan["not_copied"] += 1
             else:
-                if not self._store.has(wanted):
-                    raise StateError(f"The content of {shown(wanted.path)} is not in {self._store.path}.",
-                                     reason="copy_incomplete", hint="Restore the copy from the repository again.")
                 self._tell(plan, wanted, found)
         self._refuse(plan)
         self._plan = plan
         return plan
+
+    def _require_source(self) -> None:
+        """Raises StateError unless every content is there."""
+        self._store.require()
+        for wanted in self._named():
+            if wanted.drift != "deleted" and not self._store.has(wanted):
+                raise StateError(f"The content of {shown(wanted.path)} is not in {self._store.path}.",
+                                 reason="copy_incomplete", hint="Restore the copy from the repository again.")
 
     def _pairs(self):
         return merged(self._named(), inventory.entries(self._bucket, self._about))
@@ -112,10 +118,19 @@ class Restore:
     def _differs_in_content(self, wanted, found) -> bool:
         if wanted.size != found.size:
             return True
+        if versioned(found) and found.version == wanted.version:
+            return False
         same = compare.same_content(wanted, found, inventory.md5_tags(self._about))
-        if same is None and wanted.size > PARTS_FROM:
-            return found.etag != tag_of_parts(digests(self._store.content(wanted.sha256), wanted.size))
-        return not same
+        return not (self._same_parts(wanted, found) if same is None else same)
+
+    def _same_parts(self, wanted, found) -> bool:
+        """Whether an object was made of the parts that we would send."""
+        return wanted.size > PARTS_FROM and found.etag == tag_of_parts(
+            digests(self._store.content(wanted.sha256), wanted.size))
+
+    def _whole(self, wanted):
+        """An entry with headers and metadata."""
+        return wanted
 
     def _refuse(self, plan) -> None:
         if self._about["versioning"] == "enabled" or self._overwrite:
@@ -154,34 +169,35 @@ class Restore:
             # Of one version, or told apart by its headers and metadata.
             if versioned(found) and found.version == wanted.version:
                 return
-            if compare.difference(wanted, self._bucket.head(found)) is None:
+            if compare.difference(self._whole(wanted), self._bucket.head(found)) is None:
                 return
             self._refuse({"overwritten": 1, "unexpected": 0})
         self._write(wanted)
 
     def _write(self, wanted) -> None:
-        if wanted.size == 0:
-            self._bucket.write(wanted, None, _base64(hashlib.md5(usedforsecurity=False).digest()))
-        elif wanted.size > PARTS_FROM:
+        if wanted.size > PARTS_FROM:
             self._write_parts(wanted)
         else:
-            with open(self._store.content(wanted.sha256), "rb") as body:
-                self._bucket.write(wanted, body, _base64(bytes.fromhex(wanted.md5)))
+            self._write_whole(wanted)
             self._sent(wanted.size)
         with self._guard:
             self._totals["written_objects"] += 1
             self._totals["written_bytes"] += wanted.size
 
+    def _write_whole(self, wanted) -> None:
+        if wanted.size == 0:
+            self._bucket.write(wanted, None, _base64(hashlib.md5(usedforsecurity=False).digest()))
+            return
+        with open(self._store.content(wanted.sha256), "rb") as body:
+            self._bucket.write(wanted, body, _base64(bytes.fromhex(wanted.md5)))
+
     def _write_parts(self, wanted) -> None:
-        from s3transfer.utils import ReadFileChunk
-        path = self._store.content(wanted.sha256)
-        upload = self._bucket.begin_parts(wanted)
+        upload = self._bucket.begin_parts(self._whole(wanted))
         try:
             done = []
-            for (number, offset, length), md5 in zip(parts(wanted.size), digests(path, wanted.size), strict=True):
-                with ReadFileChunk.from_filename(path, offset, length) as body:
-                    done.append(self._bucket.write_part(wanted, upload, number, body, _base64(md5)))
-                self._sent(length)
+            for part in self._parts(wanted, upload):
+                done.append(part)
+                self._sent(part_size(wanted.size))
             self._bucket.end_parts(wanted, upload, done)
         except BaseException:
             # What cannot be given up now is given up before the next attempt.
@@ -189,11 +205,56 @@ class Restore:
                 self._bucket.abort_parts(wanted, upload)
             raise
 
+    def _parts(self, wanted, upload):
+        from s3transfer.utils import ReadFileChunk
+        path = self._store.content(wanted.sha256)
+        for (number, offset, length), md5 in zip(parts(wanted.size), digests(path, wanted.size), strict=True):
+            with ReadFileChunk.from_filename(path, offset, length) as body:
+                yield self._bucket.write_part(wanted, upload, number, body, _base64(md5))
+
     def _sent(self, count) -> None:
         with self._guard:
             self._done += count
         if self._on_progress:
-            self._on_progress(self._done, self._plan["bytes"] or None, f"{self._totals['written_objects']} objects")
+            self._on_progress(min(self._done, self._plan["bytes"]), self._plan["bytes"] or None, f"{self._totals['written_objects']} objects")
+
+
+class Rewind(Restore):
+    """Makes the versions that a list names the ones that are there, inside the server; nothing is moved.
+
+    The mark of a directory that the server keeps no versions of is written anew.
+    """
+
+    def __init__(self, bucket, path, **how):
+        super().__init__(bucket, None, path, **how)
+
+    def _require_source(self) -> None:
+        name = self._bucket.place.bucket
+        if self._about["versioning"] == "off":
+            raise RefusedError(f"The bucket {name} keeps no versions.", reason="versioning_off", hint="Restore from a copy.")
+        gone = Tally("gone")
+        for entry in moments.absent(self._named(), self._bucket.version_pages()):
+            gone.add("gone", entry.path)
+        if gone.counts["gone"]:
+            raise StateError(f"{gone.counts['gone']} versions that the list names are not in the bucket {name} any more.",
+                             reason="versions_gone", hint="Restore from a copy. A lifecycle rule may have deleted them.",
+                             detail=gone.examples())
+
+    def _same_parts(self, wanted, found) -> bool:
+        return False
+
+    def _whole(self, wanted):
+        return self._bucket.head(wanted, None if moments.unversioned_mark(wanted) else wanted.version)
+
+    def _write_whole(self, wanted) -> None:
+        if moments.unversioned_mark(wanted):
+            super()._write_whole(wanted)
+        else:
+            self._bucket.copy_version(wanted)
+
+    def _parts(self, wanted, upload):
+        for number, offset, length in parts(wanted.size):
+            yield self._bucket.copy_part(wanted, upload, number, offset, length)
 
 
 def _base64(digest: bytes) -> str:

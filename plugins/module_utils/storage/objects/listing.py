@@ -25,7 +25,7 @@ DRIFTS = ("deleted", "changed")
 _ENCODE = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 # Lines held in memory while a list is sorted.
-_HELD = 20_000
+HELD = 20_000
 
 
 class Entry(NamedTuple):
@@ -97,7 +97,7 @@ def in_order(entries, directory=None):
     Raises RefusedError for keys that no list can hold.
     """
     with tempfile.TemporaryDirectory(prefix="kestra-dr-objects-", dir=directory) as runs:
-        sorter = Sorter(runs, _HELD)
+        sorter = Sorter(runs, HELD)
         for entry in entries:
             check_key(entry.key)
             sorter.add(f"{listing.key(entry.path).hex()} {encode(entry)}")
@@ -120,7 +120,7 @@ def check_key(key: str) -> None:
 def by_digest(entries, directory=None):
     """Yields the sha256 of all entries that have one, sorted, each once."""
     with tempfile.TemporaryDirectory(prefix="kestra-dr-digests-", dir=directory) as runs:
-        sorter, last = Sorter(os.fspath(runs), _HELD), None
+        sorter, last = Sorter(os.fspath(runs), HELD), None
         for entry in entries:
             if entry.sha256 and entry.size:
                 sorter.add(entry.sha256)

@@ -7,8 +7,12 @@ Times are compared by whole seconds: that is how finely servers tell them, some 
 """
 from __future__ import annotations
 
+import tempfile
 from typing import NamedTuple
 
+from ...core.sorting import Sorter
+from .. import listing as files
+from . import listing
 from .listing import Entry
 
 
@@ -35,7 +39,7 @@ def better(best: Version | None, found: Version, moment: str | None) -> Version 
     if moment is None:
         return found if found.latest else best
     if second(found.modified) > second(moment):
-        return found if best is None and _unversioned_mark(found) else best
+        return found if best is None and found.entry is not None and unversioned_mark(found.entry) else best
     if best is None or found.latest:
         return found
     if best.latest:
@@ -47,8 +51,41 @@ def better(best: Version | None, found: Version, moment: str | None) -> Version 
     return found if best.entry is None and found.entry is not None else best
 
 
-def _unversioned_mark(version: Version) -> bool:
-    return version.entry is not None and version.entry.type == "d" and version.entry.version == "null"
+def unversioned_mark(entry: Entry) -> bool:
+    """Whether it is the mark of a directory in a bucket whose server keeps versions, but not of these."""
+    return entry.type == "d" and entry.size == 0 and entry.version == "null"
+
+
+def absent(entries, pages):
+    """Yields the entries, of a sorted list, whose version is not in the pages. Marks without versions do not count."""
+    with tempfile.TemporaryDirectory(prefix="kestra-dr-versions-") as runs:
+        sorter = Sorter(runs, listing.HELD)
+        for versions, _next_key in pages:
+            for version in versions:
+                if version.entry is not None:
+                    sorter.add(_identity(version.entry))
+        there = iter(sorter)
+        line = next(there, None)
+        for entry in entries:
+            here = _key(entry) + " "
+            while line is not None and line < here:
+                line = next(there, None)
+            found = unversioned_mark(entry)
+            while line is not None and line.startswith(here):
+                found = found or line == _identity(entry)
+                line = next(there, None)
+            if not found:
+                yield entry
+
+
+def _key(entry) -> str:
+    return files.key(entry.path).hex()
+
+
+def _identity(entry) -> str:
+    # The version "null" is overwritten: only with its tag it is what was listed.
+    tag = "" if entry.version not in (None, "null") else entry.etag
+    return f"{_key(entry)} {ascii(entry.version or 'null')} {ascii(tag)}"
 
 
 def pick(pages, moment: str | None = None):

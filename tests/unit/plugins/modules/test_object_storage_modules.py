@@ -51,6 +51,10 @@ def test_a_list_is_compared_or_written():
     assert "mutually exclusive" in run(object_storage_inventory_info, dest="/x", expect="/y", **PLACE)["msg"]
 
 
+def test_a_restore_needs_a_copy_or_a_list():
+    assert "copy, list" in run(object_storage_restore, **PLACE)["msg"]
+
+
 def test_nobody_answers():
     result = run(object_storage_inventory_info, **PLACE)
     assert result["failed"] and result["reason"] == "unreachable" and "sesame-open-1" not in result["_raw"]

@@ -45,7 +45,7 @@ def test_any_order_of_the_server_becomes_that_of_the_list(tmp_path):
 
 
 def test_more_than_fits_into_memory_is_sorted_too(monkeypatch):
-    monkeypatch.setattr(listing, "_HELD", 7)
+    monkeypatch.setattr(listing, "HELD", 7)
     keys = [f"{number * 37 % 100:02}" for number in range(100)]
     assert [entry.key for entry in listing.in_order(PLAIN._replace(key=key) for key in keys)] == sorted(keys)
 
@@ -75,7 +75,7 @@ def test_a_cut_or_unsorted_list_is_no_list(tmp_path):
 
 
 def test_digests_are_told_once_and_sorted(monkeypatch):
-    monkeypatch.setattr(listing, "_HELD", 3)
+    monkeypatch.setattr(listing, "HELD", 3)
     entries = [FULL._replace(key=str(number), sha256=f"{number % 4:064}") for number in range(20)]
     entries += [PLAIN, FULL._replace(key="empty", size=0, sha256="e" * 64)]
     assert list(listing.by_digest(entries)) == [f"{number:064}" for number in range(4)]

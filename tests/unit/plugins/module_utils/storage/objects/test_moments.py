@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.storage.objects.listing import Entry
-from ansible_collections.kestra_community.dr.plugins.module_utils.storage.objects.moments import Version, pick, second
+from ansible_collections.kestra_community.dr.plugins.module_utils.storage.objects.moments import Version, absent, pick, second
 
 PIN = "2026-11-23T00:15:10.000000Z"
 
@@ -92,3 +92,16 @@ def test_nothing_is_held_but_the_key_that_goes_on():
     found = pick(pages(), PIN)
     assert next(found).key == "000a"
     assert len(found.gi_frame.f_locals["held"]) <= 2
+
+
+def test_versions_that_are_not_there_any_more():
+    def listed(key, number, tag="tag", size=1):
+        return Entry(key, size, tag, at(1), number)
+
+    entries = [listed("a", "1"), listed("a/b", "1"), listed("b", "2"), listed("b-", "null"), listed("c", "null"),
+               listed("d/", "null", size=0), listed("e", "9"), listed("f", "1")]
+    pages = [([version("a", at(9), 2, True), version("a", at(1), 1), version("a/b", at(1), 1), deletion("b", at(9), True)], "b"),
+             ([version("b", at(1), 1), version("f", at(1), 11), Version("b-", at(1), True, listed("b-", "null")),
+               Version("c", at(1), True, listed("c", "null", "other"))], None)]
+    assert [entry.key for entry in absent(sorted(entries, key=lambda entry: entry.path.replace(b"/", b"\0")), pages)] == [
+        "b", "c", "e", "f"]
