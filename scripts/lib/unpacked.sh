@@ -25,10 +25,11 @@ kdr_unpacked() {
 
 kdr_for_tests() {
     local rc=0
+    KDR_WHY=""
     "$1" || rc=$?
     case $rc in
         0) ;;
-        2) printf 'not run: %s: no package source of this machine has what it needs\n' "$2" ;;
+        2) printf 'not run: %s: %s\n' "$2" "${KDR_WHY:-no package source of this machine has what it needs}" ;;
         *) kdr_die "what $2 needs could not be made, see above" ;;
     esac
 }

@@ -552,7 +552,7 @@ def _well_known_secret_keys(repository, secret_type, storage) -> list:
     if storage:
         keys += [f"kestra.storage.{storage}.{name}" for name in
                  ("access-key", "secret-key", "connection-string", "sas-token", "shared-key-account-access-key",
-                  "service-account", "secret-access-key")]
+                  "service-account", "secret-access-key", "client-pem")]
     return keys
 
 

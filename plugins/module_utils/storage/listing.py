@@ -96,30 +96,33 @@ def _get(record, plain, encoded) -> bytes:
     return record[plain].encode("utf-8")
 
 
-def write(path, entries) -> dict:
-    """Writes sorted entries atomically and returns {sha256, entries}: the digest is that of the compressed file."""
+def write(path, entries, form=encode) -> dict:
+    """Writes sorted entries atomically and returns {sha256, entries}: the digest is that of the compressed file.
+
+    form: what makes a line of an entry.
+    """
     count = 0
     with AtomicFile(path) as handle:
         hashing = HashingWriter(handle)
         with gzip.GzipFile(filename="", mode="wb", compresslevel=3, fileobj=hashing, mtime=0) as packed:
             for entry in entries:
-                packed.write(encode(entry).encode("ascii") + b"\n")
+                packed.write(form(entry).encode("ascii") + b"\n")
                 count += 1
     return {"sha256": hashing.sha256, "entries": count}
 
 
-def read(path):
+def read(path, form=decode):
     """Yields the entries of a list. Raises IntegrityError (storage_list_malformed) when it is cut, damaged or unsorted.
 
-    The end of a gzip file carries a checksum: a list that is read to its end is whole.
+    The end of a gzip file carries a checksum: a list that is read to its end is whole. form: what makes an entry of a line.
     """
-    number, last = 0, b""
+    number, last = 0, None
     try:
         with gzip.open(path, "rb") as handle:
             for number, line in enumerate(handle, 1):
-                entry = decode(line.decode("ascii"))
+                entry = form(line.decode("ascii"))
                 here = key(entry.path)
-                if here <= last:
+                if last is not None and here <= last:
                     raise ValueError("not sorted")
                 last = here
                 yield entry

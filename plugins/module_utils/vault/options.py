@@ -4,20 +4,16 @@
 """Where a restic repository is and how it opens. Must be kept in sync with plugins/doc_fragments/restic.py."""
 from __future__ import annotations
 
-import os
 import re
-import shlex
-import stat
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
+from ..core.environment_file import NAME, check_private, private_environment
 from ..core.errors import ConfigError
 from ..core.secrets import SHORTEST, variants
 
 # user:password@ of a URL, also behind restic's scheme prefixes (rest:https://user:password@host/).
 _USERINFO = re.compile(r"(://)([^/:@]*):([^/]*)@")
-
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 # What restic reads itself and this collection decides; in repository_environment they would contradict the options.
 _OWN_VARIABLES = frozenset((
@@ -59,30 +55,6 @@ MUTUALLY_EXCLUSIVE = [("repository_password_file", "repository_password_command"
 def masked(location: str) -> str:
     """The location of a repository without the password its URL may hold."""
     return _USERINFO.sub(r"\1\2:***@", location)
-
-
-def parse_environment(text: str, where: str) -> dict:
-    """NAME=value lines as a dict: blank lines and # comments are skipped, quotes as in a shell, "export" allowed.
-
-    Raises ConfigError naming where and the line, never its content.
-    """
-    found = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        line = line.strip()
-        if not line or line.startswith("#"):
-            continue
-        if line.startswith("export "):
-            line = line[len("export "):].lstrip()
-        name, equals, value = line.partition("=")
-        try:
-            words = shlex.split(value)
-        except ValueError:
-            words = None
-        if not equals or not _NAME.fullmatch(name) or words is None or len(words) > 1:
-            raise ConfigError(f"Line {number} of {where} is not NAME=value.", reason="environment_malformed",
-                              hint="Quote values that hold blanks.")
-        found[name] = words[0] if words else ""
-    return found
 
 
 @dataclass
@@ -180,12 +152,11 @@ def from_options(params: dict, read_file=None) -> Repository:
         raise ConfigError("Exactly one of repository_password_file and repository_password_command must be given.",
                           reason="repository_password_not_given")
     if password_file:
-        _check_private(password_file, "repository_password_file")
+        check_private(password_file, "repository_password_file")
     environment = {}
     path = params.get("repository_environment_file")
     if path:
-        _check_private(path, "repository_environment_file")
-        environment = parse_environment((read_file or _read)(path), path)
+        environment = private_environment(path, "repository_environment_file", read_file)
     for name, value in (params.get("repository_environment") or {}).items():
         environment[str(name)] = "" if value is None else str(value)
     _check_environment(environment)
@@ -205,30 +176,9 @@ def from_options(params: dict, read_file=None) -> Repository:
     return repository
 
 
-def _read(path) -> str:
-    with open(path, encoding="utf-8") as handle:
-        return handle.read()
-
-
-def _check_private(path, option) -> None:
-    try:
-        status = os.stat(path)
-    except FileNotFoundError:
-        raise ConfigError(f"The file given as {option} does not exist: {path}.", reason="password_file_missing",
-                          hint="It must be on the host where restic runs (the worker host).") from None
-    except PermissionError:
-        raise ConfigError(f"The file given as {option} may not be read: {path}.", reason="password_file_unreadable",
-                          hint="Run the task as its owner (become: true).") from None
-    if not stat.S_ISREG(status.st_mode) and not stat.S_ISFIFO(status.st_mode):
-        raise ConfigError(f"{option} is not a file: {path}.", reason="password_file_missing")
-    if stat.S_ISREG(status.st_mode) and status.st_mode & (stat.S_IROTH | stat.S_IWOTH):
-        raise ConfigError(f"The file given as {option} may be read or written by everybody: {path}.",
-                          reason="password_file_not_private", hint=f"chmod 600 {shlex.quote(path)}")
-
-
 def _check_environment(environment) -> None:
     for name in environment:
-        if not _NAME.fullmatch(name):
+        if not NAME.fullmatch(name):
             raise ConfigError("A name in the repository's environment is not a variable name.",
                               reason="environment_malformed")
         if name in _OWN_VARIABLES:

@@ -25,14 +25,16 @@ from ..kestra import metadata as archives
 from ..kestra.references import NEEDLE
 from ..storage import listing
 from ..storage.compare import compare, default_ignore
+from ..storage.objects import listing as objects_listing
 from . import checks as checking
-from . import contents, references, restic_output, restic_restore, ship
+from . import contents, references, restic_output, restic_restore, ship, verify_objects
 from .catalog import DEPTHS, Catalog
 from .points import tag_value, tags
 
 DEPTHS_HERE = DEPTHS[:DEPTHS.index("references") + 1]
 _EXAMPLES = 20
-_KNOWN = {"database": ("postgresql", "mysql"), "storage": ("local",), "config": ("bundle",), "metadata": ("kestra",)}
+_BUCKETS = ("s3", "minio")
+_KNOWN = {"database": ("postgresql", "mysql"), "storage": ("local", *_BUCKETS), "config": ("bundle",), "metadata": ("kestra",)}
 
 
 def verify(catalog: Catalog, point, depth, restic, progress, *, engine=None, work_dir=None, percent=100,
@@ -75,7 +77,8 @@ def verify(catalog: Catalog, point, depth, restic, progress, *, engine=None, wor
             restored = _check_database(manifest["components"]["database"], os.path.join(work, "database"), depth,
                                        engine, checks, progress, asked)
             if asked and restored:
-                _check_references(asked, _sealed_list(catalog, point, manifest["components"]["storage"]), checks)
+                storage = manifest["components"]["storage"]
+                _check_references(asked, _list_of(storage).read(_sealed_list(catalog, point, storage)), checks)
     record.update(checking.conclude(checks.done), checks=checks.done, finished=clock.utc_now(),
                   seconds=round(time.monotonic() - started, 3))
     record["file"] = _write(catalog, point, record)
@@ -222,7 +225,22 @@ def _metadata(look) -> None:
             {name: archives.form(heads.get(name, b""), size) for name, size in sizes.items()}))
 
 
+def _list_of(component):
+    """The module that knows the list of a storage."""
+    return objects_listing if component["engine"] in _BUCKETS else listing
+
+
+def _bucket(look) -> None:
+    sealed_list = _sealed_list(look.catalog, look.point, look.component)
+    look.checks.run("digest", "storage: the list adds up", lambda: verify_objects.counted(sealed_list, look.component))
+    look.checks.run("digest", "storage: content",
+                    lambda: verify_objects.content(sealed_list, look.component, look.entries()))
+
+
 def _storage(look) -> None:
+    if look.component["engine"] in _BUCKETS:
+        _bucket(look)
+        return
     sealed_list = _sealed_list(look.catalog, look.point, look.component)
 
     def counted():
@@ -298,11 +316,11 @@ def _check_database(component, path, depth, engine, checks, progress, asked=None
     return passed
 
 
-def _check_references(asked, sealed_list, checks) -> None:
+def _check_references(asked, entries, checks) -> None:
     found: dict = {}
 
     def looked_up():
-        found.update(asked.judge(listing.read(sealed_list)))
+        found.update(asked.judge(entries))
         lost = found["missing"][references.LOST]
         return {"lost": 0, "first": []}, {"lost": lost, "first": found["first"].get(references.LOST, [])}
 

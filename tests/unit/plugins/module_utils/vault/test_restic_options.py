@@ -85,14 +85,6 @@ def test_from_options_takes_the_environment_from_a_file_and_lets_the_option_win(
                                  "RESTIC_READ_CONCURRENCY": "2"}
 
 
-@pytest.mark.parametrize("line", ["no equals", "1X=2", "X=a b", "X='open", "=x"])
-def test_a_malformed_line_is_named_by_number_and_not_shown(line):
-    with pytest.raises(ConfigError) as caught:
-        options.parse_environment(f"GOOD=1\n{line}\n", "/etc/env")
-    assert caught.value.reason == "environment_malformed"
-    assert "Line 2 of /etc/env" in str(caught.value) and line not in str(caught.value)
-
-
 def test_refusals(tmp_path, password_file):
     def reason(**params):
         with pytest.raises(ConfigError) as caught:

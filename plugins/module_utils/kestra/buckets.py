@@ -1,0 +1,66 @@
+# Copyright (c) 2026, Kestra community DR contributors
+# GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Kestra's internal storage in a bucket, as its configuration has it (plugins storage-s3 and storage-minio)."""
+from __future__ import annotations
+
+from ..core.errors import ConfigError
+from .values import as_text, boolean, integer
+
+TYPES = ("s3", "minio")
+# Where Kestra's process finds credentials that its configuration does not name.
+_FROM_ENVIRONMENT = {
+    "access_key": ("AWS_ACCESS_KEY_ID", "AWS_ACCESS_KEY", "MINIO_ACCESS_KEY"),
+    "secret_key": ("AWS_SECRET_ACCESS_KEY", "AWS_SECRET_KEY", "MINIO_SECRET_KEY"),
+    "session_token": ("AWS_SESSION_TOKEN",),
+}
+
+
+def settings(configuration) -> dict:
+    """How Kestra reaches its bucket, with the credentials.
+
+    Keys: type, endpoint (URL, None for Amazon's own), region, bucket, prefix, addressing ("path" or "virtual"),
+    access_key, secret_key, session_token (None where the process finds them elsewhere), role, validate_certs, ca_pem,
+    client_pem (PEM text). Raises ConfigError when the storage is none of TYPES or a value cannot be resolved.
+    """
+    kind = configuration.storage_type()
+    if kind not in TYPES:
+        raise ConfigError(f"Kestra's internal storage is {kind or 'not set'} (kestra.storage.type), not one of "
+                          f"{', '.join(TYPES)}.", reason="unsupported_storage")
+
+    def value(name):
+        found = configuration.get(f"kestra.storage.{kind}.{name}")
+        return None if found is None or found == "" else as_text(found)
+
+    found = {"type": kind, "region": value("region"), "bucket": value("bucket"),
+             **_credentials(value, configuration.sources.environment)}
+    return {**found, **(_s3(value) if kind == "s3" else _minio(value))}
+
+
+def _s3(value) -> dict:
+    endpoint = value("endpoint")
+    return {"endpoint": endpoint and endpoint.rstrip("/"), "prefix": value("path"), "role": value("sts-role-arn"),
+            "addressing": "path" if boolean(value("force-path-style")) else "virtual",
+            "validate_certs": True, "ca_pem": None, "client_pem": None}
+
+
+def _minio(value) -> dict:
+    endpoint, port = value("endpoint"), integer(value("port"))
+    if endpoint and "://" not in endpoint:
+        endpoint = ("https://" if boolean(value("secure")) else "http://") + endpoint
+    if endpoint:
+        endpoint = endpoint.rstrip("/")
+        if port and ":" not in endpoint.split("://", 1)[1]:
+            endpoint += f":{port}"
+    return {"endpoint": endpoint, "prefix": None, "role": None,
+            "addressing": "virtual" if boolean(value("vhost")) else "path",
+            "validate_certs": not boolean(value("ssl-options.insecure-trust-all-certificates")),
+            "ca_pem": value("ca-pem"), "client_pem": value("client-pem")}
+
+
+def _credentials(value, environment) -> dict:
+    own = {"access_key": value("access-key"), "secret_key": value("secret-key")}
+    if own["access_key"] and own["secret_key"]:
+        return dict(own, session_token=None)
+    return {name: next((environment[key] for key in keys if environment.get(key)), None)
+            for name, keys in _FROM_ENVIRONMENT.items()}

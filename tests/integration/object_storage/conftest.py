@@ -1,0 +1,115 @@
+# Copyright (c) 2026, Kestra community DR contributors
+# GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Fixtures of the tests on a real S3 server."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from s3_server import ACCESS_KEY, PROGRAM, SECRET_KEY, Proxy, Server  # noqa: E402
+
+from ansible_collections.kestra_community.dr.plugins.module_utils.storage.objects import (  # noqa: E402
+    client,
+    copy_in,
+    copy_out,
+    inventory,
+    options,
+    store,
+)
+
+
+def pytest_collection_modifyitems(items):
+    if not PROGRAM or not os.access(PROGRAM, os.X_OK):
+        skip = pytest.mark.skip(reason="no S3 server: KESTRA_DR_TEST_S3_SERVER names none (scripts/lib/s3.sh builds it)")
+        for item in items:
+            if Path(__file__).parent in Path(str(item.fspath)).parents:
+                item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def server():
+    """The server most tests share; each has buckets of its own."""
+    found = Server().start()
+    yield found
+    found.destroy()
+
+
+@pytest.fixture
+def own_server():
+    """A server a test may stop."""
+    found = Server().start()
+    yield found
+    found.destroy()
+
+
+@pytest.fixture
+def proxy(server):
+    """What stands between us and the server, and can misbehave."""
+    found = Proxy(server)
+    yield found
+    found.close()
+
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def new_bucket(server):
+    """new_bucket(versioned=True) -> name."""
+    return lambda versioned=True: server.bucket(f"kestra-{next(_numbers)}", versioned)
+
+
+@pytest.fixture
+def s3(server):
+    """The SDK itself."""
+    return server.client()
+
+
+@pytest.fixture
+def opened(server, request):
+    """opened(bucket, **options.Place) -> client.Bucket, until the end of the test."""
+    from contextlib import ExitStack
+
+    stack = ExitStack()
+    request.addfinalizer(stack.close)
+
+    def at(bucket, **how):
+        place = options.Place(**{"bucket": bucket, "endpoint": server.endpoint, "access_key": ACCESS_KEY,
+                                 "secret_key": SECRET_KEY, "patience": 20.0, **how})
+        return stack.enter_context(client.opened(place))
+
+    return at
+
+
+@pytest.fixture
+def take(tmp_path):
+    """take(bucket, moment=None, copy="copy", pinned=None) -> (result, store): a pin, and a copy of it.
+
+    pinned(): is called between the two.
+    """
+    numbers = itertools.count(1)
+
+    def run(bucket, moment=None, copy="copy", pinned=None):
+        number = next(numbers)
+        pin, dest = tmp_path / f"pin{number}.gz", tmp_path / f"list{number}.gz"
+        inventory.take(bucket, pin, moment=moment)
+        if pinned:
+            pinned()
+        place = store.Store(tmp_path / copy)
+        return copy_out.Copy(bucket, place, pin).run(dest), place
+
+    return run
+
+
+@pytest.fixture
+def give():
+    """give(bucket, store, **copy_in.Restore) -> result."""
+    return lambda bucket, place, **how: copy_in.Restore(bucket, place, how.pop("list", place.list), **how).run()
