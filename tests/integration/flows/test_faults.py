@@ -14,6 +14,7 @@ import threading
 import time
 
 import pytest
+from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import connect
 from ansible_collections.kestra_community.dr.tests.integration.flows.labs import processes
 
 FULL = os.environ.get("KESTRA_DR_TEST_FULL") == "1"
@@ -76,7 +77,7 @@ def test_postgresql_killed_during_the_dump(lab):
     with when(runs("pg_dump", lab.vault, "--snapshot="), lambda: again(lab)):
         run = lab.play("backup", kestra_dr_dump_jobs=1).failed()
     # Whoever notices first tells it: the session that holds the snapshot, or pg_dump.
-    assert re.search("snapshot of kestra was lost|server closed the connection|terminating connection", run.report["reason"])
+    assert re.search(f"snapshot of kestra was lost|server went away|{connect.LOST}", run.report["reason"])
     assert run.report["outcome"] == "failed" and run.report["headline"] == "no recovery point was made"
     assert "as it was found" in run.report["kestra_line"]
     assert lab.points() == before and lab.sql("select count(*) from flows") == rows

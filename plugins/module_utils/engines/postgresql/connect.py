@@ -26,6 +26,10 @@ LOCK_TIMEOUT = 60
 KEEPALIVES = {"keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3,
               "tcp_user_timeout": 60000}
 
+# What libpq says of a server that is gone: it depends on TLS, and on who notices first.
+LOST = (r"server closed the connection|terminating connection|connection to server|SSL SYSCALL error: EOF|SSL error: unexpected eof"
+        r"|SSL connection has been closed|no connection to the server|could not receive data from server")
+
 # Variables of the caller's environment that would silently change what is connected to, or what is read there.
 _FOREIGN = ("PGSERVICE", "PGSERVICEFILE", "PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD",
             "PGPASSFILE", "PGOPTIONS", "PGAPPNAME", "PGSSLMODE", "PGSSLROOTCERT", "PGSSLCERT", "PGSSLKEY",
@@ -193,7 +197,7 @@ def query_error(exc, doing) -> ConnectError:
                             hint="See in pg_locks who holds it (a migration, a forgotten transaction), then run again.",
                             detail={"sqlstate": state})
     text = " ".join(str(exc).split()).rstrip(".") or type(exc).__name__
-    return ConnectError(f"The database failed while {doing}: {text}.",
+    return ConnectError(f"The server went away while {doing}: {text}." if lost else f"The database failed while {doing}: {text}.",
                         reason="connection_lost" if lost else "query_failed",
                         hint="Check that the server runs, then run again." if lost else None,
                         detail={"sqlstate": state})

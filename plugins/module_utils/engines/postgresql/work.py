@@ -155,7 +155,7 @@ def explain(exc) -> ToolError:
              "public, or restore as the owner."),
             (r"permission denied to create extension", "privileges_missing",
              "Have that extension created by an administrator first, or restore as a superuser."),
-            (r"(server closed the connection|terminating connection|connection to server)", "connection_lost",
+            (connect.LOST, "connection_lost",
              "The server went away during the restore; the half-made database is swept by the next attempt.")):
         if re.search(pattern, text):
             return ToolError(first_error(exc, _TRANSACTION_TIMEOUT), reason=reason, hint=hint, detail=exc.detail)

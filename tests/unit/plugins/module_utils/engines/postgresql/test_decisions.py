@@ -463,3 +463,15 @@ def test_summary():
 def test_the_line_that_tells(text, message):
     error = ToolError("fallback", detail={"argv0": "/pg15/pg_dump", "stderr_tail": text})
     assert child.first_error(error) == message
+
+
+@pytest.mark.parametrize("text", [
+    "pg_restore: error: could not execute query: SSL SYSCALL error: EOF detected",
+    "pg_restore: error: error returned by PQputCopyData: server closed the connection unexpectedly",
+    "pg_restore: error: could not execute query: FATAL:  terminating connection due to administrator command",
+])
+def test_a_server_that_is_gone_is_called_so(text):
+    found = work.explain(ToolError("It failed.", reason="tool_failed", detail={"argv0": "/usr/bin/pg_restore", "stderr_tail": text}))
+    assert found.reason == "connection_lost" and "went away" in found.hint
+    asked = connect.query_error(Exception("consuming input failed: SSL error: unexpected eof while reading"), "counting rows")
+    assert asked.reason == "connection_lost" and asked.message.startswith("The server went away while counting rows: ")
