@@ -30,7 +30,8 @@ attributes:
 options:
   id:
     description:
-      - Only this recovery point, with its manifest. V(latest) and V(latest_verified) name one by what it is.
+      - Only this recovery point, with its manifest. V(latest) and V(latest_verified) name one by what it is; V(latest) passes
+        over points of no more than a metadata archive as long as there is a whole one.
     type: str
   rebuild:
     description: Restore missing recovery point directories from the repository. Needs O(repository).

@@ -14,6 +14,7 @@ from ..core import manifest as manifests
 from ..core.errors import ConfigError, DrError, IntegrityError, StateError
 from ..core.files import read_json, sha256_file
 from ..core.ids import is_id
+from .retention import whole
 
 SCHEMA = 1
 DEPTHS = ("digest", "structure", "counts", "references", "boot")
@@ -236,11 +237,13 @@ class Catalog:
 def choose(lines, wanted, instance) -> dict:
     """The line of an id, of "latest" or of "latest_verified". lines: summaries(), newest first. Raises StateError.
 
-    Points being pruned and, for the two words, those that cannot be read or are known to be bad are passed over.
+    Points being pruned and, for the two words, those that cannot be read or are known to be bad are passed over; so are
+    those of no more than a metadata archive, as long as there is a whole one.
     """
     usable = [line for line in lines if not line["pruning"]]
     if wanted == "latest":
         usable = [line for line in usable if line["verdict"] not in ("differs", "failed")]
+        usable = [line for line in usable if whole(line)] or usable
     elif wanted == "latest_verified":
         usable = [line for line in usable if line["verdict"] == "verified"]
     else:

@@ -59,7 +59,7 @@ def plan(points, policy, now) -> dict:
     good = [point for point in newest_first if point["verdict"] not in BAD]
     for among in (good, newest_first):
         for kind in (True, False):
-            for name, reasons in _apply([point for point in among if _whole(point) is kind], rules, now).items():
+            for name, reasons in _apply([point for point in among if whole(point) is kind], rules, now).items():
                 keep.setdefault(name, reasons)
     keep.setdefault(last_verified["id"], []).append("last verified")
     remove = [point["id"] for point in reversed(newest_first) if point["id"] not in keep]
@@ -67,7 +67,7 @@ def plan(points, policy, now) -> dict:
             "remove": remove, "warnings": []}
 
 
-def _whole(point) -> bool:
+def whole(point) -> bool:
     """Whether it is more than an archive and a configuration; one that cannot be read may be."""
     components = set(point.get("components") or ())
     return not components or not components <= _SMALL

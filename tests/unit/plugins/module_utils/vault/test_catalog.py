@@ -233,6 +233,14 @@ def test_choosing(vault):
         catalog.choose([], "latest", "kestra")
 
 
+def test_the_latest_is_a_whole_one_as_long_as_there_is_one():
+    """Who restores the latest on a bad day does not mean an archive of definitions."""
+    archive, whole = ({"id": name, "verdict": "unverified", "pruning": False, "components": dict.fromkeys(components, {})}
+                      for name, components in (("archive", ("metadata", "config")), ("whole", ("database", "metadata"))))
+    assert catalog.choose([archive, whole], "latest", "kestra") == whole
+    assert catalog.choose([archive], "latest", "kestra") == archive
+
+
 def test_a_point_being_pruned_is_marked_and_cannot_be_chosen(vault):
     put(vault, IDS[0])
     write_json(os.path.join(vault.point_dir(IDS[0]), "pruning.json"), {})
