@@ -83,7 +83,7 @@ def test_snapshot(monkeypatch, tmp_path):
     assert calls == [("kestra_", snapshot.Options("backup", "point", quiet=False))] and "sesame-1" not in result["_raw"]
     again = run(elasticsearch_snapshot, **options)
     assert again["reattached"] and not again["changed"] and again["component"] == COMPONENT and len(calls) == 1
-    other = run(elasticsearch_snapshot, **dict(options, snapshot="other"))
+    other = run(elasticsearch_snapshot, **{**options, "snapshot": "other"})
     assert not other["reattached"] and len(calls) == 2
 
 
@@ -157,7 +157,7 @@ def test_repository(registered):
     assert result["changed"] and known["backup"]["settings"] == {"location": "/r"}
     assert result["diff"] == {"before": {"type": "fs", "settings": {"location": "/r"}, "uuid": "u"},
                               "after": {"type": "fs", "settings": {"location": "/r", "readonly": "true"}, "uuid": "u"}}
-    result = run(elasticsearch_repository, **dict(options, location="/s"))
+    result = run(elasticsearch_repository, **{**options, "location": "/s"})
     assert result["failed"] and result["reason"] == "repository_differs"
     assert run(elasticsearch_repository, state="absent", name="backup", **LOGIN)["changed"] and not known
     assert not run(elasticsearch_repository, state="absent", name="backup", **LOGIN)["changed"]
