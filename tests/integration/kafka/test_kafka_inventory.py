@@ -153,7 +153,7 @@ def test_with_kestras_own_login_over_tls(guarded, tmp_path):
 def test_ways_that_lead_nowhere(guarded, tmp_path, given, reason):
     login = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN", "sasl.jaas.config": jaas("admin")}
     config = configured(tmp_path, guarded[0].bootstrap, **login)
-    result = look(config=config, connect_timeout=2, **given)
+    result = look(config=config, connect_timeout=15 if reason == "login_refused" else 4, **given)
     fails(result, reason)
     assert PASSWORDS["admin"] not in result["_raw"] and "wrong-password" not in result["_raw"]
 
