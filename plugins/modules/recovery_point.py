@@ -262,7 +262,8 @@ def abort(module, vault):
     where = {"id": point, "directory": vault.open_dir(point)}
     there = os.path.isdir(vault.open_dir(point)) and not vault.is_sealed(point)
     if there and not module.check_mode:
-        _keep_lock(module, vault)
+        # Asked, not renewed: nothing can be written where the vault is full, and this is what makes room there.
+        lock.check(vault.lock, run_id=module.params["lock"]["run_id"])
     if not module.check_mode:
         there = points.abort(vault, point)
     return dict(where, changed=there)
