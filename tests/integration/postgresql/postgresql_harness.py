@@ -5,30 +5,29 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
-import json
 import os
 import pwd
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import kestra_rows
 
-from ansible_collections.kestra_community.dr.plugins.module_utils.core import jobs
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import connect, versions
+from ansible_collections.kestra_community.dr.tests.integration import module_runs
+from ansible_collections.kestra_community.dr.tests.integration.module_runs import COLLECTIONS, ModuleFailed, Steps, later  # noqa: F401 - for the tests
 
 # The password every test role has: with all that quoting can get wrong.
 PASSWORD = "p'\"%@: \\ü$x"
+run_module = functools.partial(module_runs.run_module, PASSWORD)
 BIG = {"flows": 5, "executions": 100, "logs": 6000, "queues": 500}
 FULL = os.environ.get("KESTRA_DR_TEST_FULL") == "1"
-# The directory that holds ansible_collections, for processes of their own. Not resolved: it may be a link to the checkout.
-COLLECTIONS = str(next(path for path in Path(jobs.__file__).parents if path.name == "ansible_collections").parent)
 
 
 # The server under test, where several are installed: the newest, or the one in this directory.
@@ -199,58 +198,3 @@ class Server:
 
     def drop(self, name):
         self.sql(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-
-
-class Steps(jobs.Progress):
-    """Progress that remembers its phases and can act when one is reached."""
-
-    def __init__(self, **actions):
-        super().__init__()
-        self.phases = {}
-        self.updates = []
-        self._actions = actions
-
-    def phase(self, name, **facts):
-        self.phases[name] = facts
-        if name in self._actions:
-            self._actions[name](facts)
-
-    def update(self, done, total=None, message=None, unit="bytes"):
-        self.updates.append((done, total, message))
-
-
-class ModuleFailed(Exception):
-    """fail_json of a module run as Ansible runs it."""
-
-    def __init__(self, result, output):
-        super().__init__(result.get("msg", output))
-        self.result = result
-
-
-# ansible-core 2.19 keeps a module's arguments with a serialization profile; set as its own tests do.
-_LAUNCH = (
-    "from ansible.module_utils import basic; import sys; basic._ANSIBLE_ARGS = sys.stdin.buffer.read(); "
-    "basic._ANSIBLE_PROFILE = 'legacy'; "
-)
-
-
-def run_module(module, check_mode=False, background=False, **parameters):
-    """A module as Ansible runs it: its result, or with background its Popen. Raises ModuleFailed."""
-    code = (
-        f"import sys; sys.path.insert(0, {COLLECTIONS!r}); from ansible_collections.kestra_community.dr.plugins.modules "
-        f"import {module} as module; module.main()"
-    )
-    given = {"ANSIBLE_MODULE_ARGS": dict(parameters, _ansible_check_mode=check_mode, _ansible_remote_tmp="/tmp")}
-    argv = [sys.executable, "-c", _LAUNCH + code]
-    process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    process.stdin.write(json.dumps(given))
-    process.stdin.close()
-    if background:
-        return process
-    output, errors = process.stdout.read(), process.stderr.read()
-    process.wait()
-    assert PASSWORD not in output + errors, "a password was shown"
-    result = json.loads(output.strip().splitlines()[-1]) if output.strip() else {"msg": errors}
-    if result.get("failed") or process.returncode:
-        raise ModuleFailed(result, output + errors)
-    return result

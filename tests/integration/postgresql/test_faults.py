@@ -14,7 +14,7 @@ import threading
 import time
 
 import pytest
-from postgresql_harness import BIG, PASSWORD, Steps
+from postgresql_harness import BIG, PASSWORD, Steps, later
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import (
     ConnectError,
@@ -34,13 +34,6 @@ from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgr
     target,
     work,
 )
-
-
-def later(seconds, action):
-    thread = threading.Timer(seconds, action)
-    thread.daemon = True
-    thread.start()
-    return thread
 
 
 def nothing_left(directory):
