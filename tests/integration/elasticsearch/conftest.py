@@ -15,13 +15,14 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from elasticsearch_harness import HOME, PREFIX, Cluster, Steps, run_module  # noqa: E402
+from elasticsearch_harness import HOME, PREFIX, Cluster, run_module  # noqa: E402
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.elasticsearch import (  # noqa: E402
     restore,
     snapshot,
     swap,
 )
+from ansible_collections.kestra_community.dr.tests.integration.module_runs import Steps  # noqa: E402
 
 
 def pytest_collection_modifyitems(items):

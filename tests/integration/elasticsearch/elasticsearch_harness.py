@@ -21,7 +21,6 @@ from pathlib import Path
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import ConnectError
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.elasticsearch import connect
 from ansible_collections.kestra_community.dr.tests.integration import module_runs
-from ansible_collections.kestra_community.dr.tests.integration.module_runs import COLLECTIONS, ModuleFailed, Steps, later  # noqa: F401 - for the tests
 
 # The password every test account has: with all that quoting can get wrong.
 PASSWORD = "p'\"%@: \\ü$x#;"

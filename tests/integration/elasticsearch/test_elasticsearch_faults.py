@@ -9,7 +9,7 @@ import signal
 import time
 
 import pytest
-from elasticsearch_harness import PREFIX, Steps, later
+from elasticsearch_harness import PREFIX
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import (
     ConnectError,
@@ -19,6 +19,7 @@ from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors im
     StateError,
 )
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.elasticsearch import catalog, repository
+from ansible_collections.kestra_community.dr.tests.integration.module_runs import Steps, later
 
 NOWHERE = {"index.routing.allocation.require._name": "nowhere"}
 

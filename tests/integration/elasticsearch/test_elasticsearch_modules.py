@@ -9,9 +9,10 @@ import json
 import time
 
 import pytest
-from elasticsearch_harness import PASSWORD, Cluster, ModuleFailed, free_port
+from elasticsearch_harness import PASSWORD, Cluster, free_port
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.secrets import variants
+from ansible_collections.kestra_community.dr.tests.integration.module_runs import ModuleFailed
 
 
 @pytest.fixture(scope="module")

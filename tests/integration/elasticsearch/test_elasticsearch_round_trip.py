@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import pytest
-from elasticsearch_harness import ModuleFailed, Steps
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import RefusedError, StateError
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.elasticsearch import inventory, restore
+from ansible_collections.kestra_community.dr.tests.integration.module_runs import ModuleFailed, Steps
 
 
 def aliases(cluster, start="kestra_"):

@@ -15,7 +15,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from mysql_harness import BIG, BIN, Server, Steps, run_module  # noqa: E402
+from mysql_harness import BIG, BIN, Server, run_module  # noqa: E402
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.mysql import (  # noqa: E402
     connect,
@@ -23,6 +23,7 @@ from ansible_collections.kestra_community.dr.plugins.module_utils.engines.mysql 
     restore,
     versions,
 )
+from ansible_collections.kestra_community.dr.tests.integration.module_runs import Steps  # noqa: E402
 
 
 def pytest_collection_modifyitems(items):

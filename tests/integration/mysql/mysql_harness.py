@@ -22,7 +22,6 @@ import kestra_mysql_rows
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.mysql import connect, versions
 from ansible_collections.kestra_community.dr.tests.integration import module_runs
-from ansible_collections.kestra_community.dr.tests.integration.module_runs import COLLECTIONS, ModuleFailed, Steps, later  # noqa: F401 - for the tests
 
 # The password every test account has: with all that quoting can get wrong.
 PASSWORD = "p'\"%@: \\ü$x#;"

@@ -13,7 +13,7 @@ import time
 
 import kestra_mysql_rows
 import pytest
-from mysql_harness import BIN, COLLECTIONS, Steps
+from mysql_harness import BIN
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import ToolError
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines import heartbeats, standstill
@@ -25,6 +25,7 @@ from ansible_collections.kestra_community.dr.plugins.module_utils.engines.mysql 
     target,
 )
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.mysql.engine import MySQL
+from ansible_collections.kestra_community.dr.tests.integration.module_runs import COLLECTIONS, Steps
 
 
 def read(server, name, within=30.0, login=None):

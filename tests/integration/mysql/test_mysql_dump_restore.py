@@ -11,7 +11,7 @@ import subprocess
 import threading
 
 import pytest
-from mysql_harness import BIN, PASSWORD, Steps
+from mysql_harness import BIN, PASSWORD
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.core import files, manifest
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import (
@@ -30,6 +30,7 @@ from ansible_collections.kestra_community.dr.plugins.module_utils.engines.mysql 
     swap,
     target,
 )
+from ansible_collections.kestra_community.dr.tests.integration.module_runs import Steps
 
 FULL_GRANTS = "SELECT, LOCK TABLES, SHOW VIEW, TRIGGER, EVENT ON `{}`.*"
 

@@ -15,7 +15,7 @@ import subprocess
 import time
 
 import pytest
-from mysql_harness import BIN, FULL, Steps, later
+from mysql_harness import BIN, FULL
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.core import clock, files
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import (
@@ -35,6 +35,7 @@ from ansible_collections.kestra_community.dr.plugins.module_utils.engines.mysql 
     source,
     target,
 )
+from ansible_collections.kestra_community.dr.tests.integration.module_runs import Steps, later
 
 PROGRAM = os.path.join(BIN or "/usr/bin", "mysqldump")
 

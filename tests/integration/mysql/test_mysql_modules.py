@@ -10,10 +10,11 @@ import os
 import time
 
 import pytest
-from mysql_harness import BIN, PASSWORD, ModuleFailed
+from mysql_harness import BIN, PASSWORD
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.clock import descendants
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.secrets import variants
+from ansible_collections.kestra_community.dr.tests.integration.module_runs import ModuleFailed
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import json
 import os
 
 import pytest
-from mysql_harness import BIN, Steps
+from mysql_harness import BIN
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import IntegrityError, RefusedError
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.mysql import scratch, search
@@ -17,6 +17,7 @@ from ansible_collections.kestra_community.dr.plugins.module_utils.kestra.referen
 from ansible_collections.kestra_community.dr.plugins.module_utils.storage import listing
 from ansible_collections.kestra_community.dr.plugins.module_utils.vault.references import References
 from ansible_collections.kestra_community.dr.plugins.module_utils.vault.verify_mysql import Mysql
+from ansible_collections.kestra_community.dr.tests.integration.module_runs import Steps
 
 
 @pytest.mark.parametrize("compression", ["none", "zstd"])

@@ -17,13 +17,14 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from postgresql_harness import BIG, SERVER_BIN, Server, Steps, run_module  # noqa: E402
+from postgresql_harness import BIG, SERVER_BIN, Server, run_module  # noqa: E402
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import (  # noqa: E402
     dump,
     restore,
     versions,
 )
+from ansible_collections.kestra_community.dr.tests.integration.module_runs import Steps  # noqa: E402
 
 
 def pytest_collection_modifyitems(items):

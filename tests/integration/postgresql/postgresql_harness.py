@@ -21,7 +21,6 @@ import kestra_rows
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import connect, versions
 from ansible_collections.kestra_community.dr.tests.integration import module_runs
-from ansible_collections.kestra_community.dr.tests.integration.module_runs import COLLECTIONS, ModuleFailed, Steps, later  # noqa: F401 - for the tests
 
 # The password every test role has: with all that quoting can get wrong.
 PASSWORD = "p'\"%@: \\ü$x"

@@ -13,7 +13,6 @@ import time
 
 import kestra_rows
 import pytest
-from postgresql_harness import COLLECTIONS
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import RefusedError, StateError, ToolError
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines import heartbeats, standstill
@@ -26,6 +25,7 @@ from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgr
 )
 from ansible_collections.kestra_community.dr.plugins.module_utils.swap.databases import PostgresqlStore
 from ansible_collections.kestra_community.dr.plugins.module_utils.swap.position import Names
+from ansible_collections.kestra_community.dr.tests.integration.module_runs import COLLECTIONS
 
 
 def look(server, name, within=10.0):

@@ -14,7 +14,7 @@ import threading
 import time
 
 import pytest
-from postgresql_harness import BIG, PASSWORD, Steps, later
+from postgresql_harness import BIG, PASSWORD
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import (
     ConnectError,
@@ -34,6 +34,7 @@ from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgr
     target,
     work,
 )
+from ansible_collections.kestra_community.dr.tests.integration.module_runs import Steps, later
 
 
 def nothing_left(directory):

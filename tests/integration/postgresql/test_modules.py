@@ -10,10 +10,11 @@ import os
 import time
 
 import pytest
-from postgresql_harness import PASSWORD, ModuleFailed
+from postgresql_harness import PASSWORD
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.secrets import variants
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import connect
+from ansible_collections.kestra_community.dr.tests.integration.module_runs import ModuleFailed
 
 
 @pytest.fixture
