@@ -22,6 +22,7 @@ from pathlib import Path
 import psycopg
 import pymysql
 from ansible_collections.kestra_community.dr.tests.integration.flows.secret_watch import Watch
+from ansible_collections.kestra_community.dr.tests.integration.processes import processes
 
 # What starts the playbooks: ansible-playbook, or ansible-runner as AWX does.
 LAUNCHER = os.environ.get("KESTRA_DR_LAUNCHER", "ansible-playbook")
@@ -337,7 +338,7 @@ class PostgresqlLab(Lab):
 
     def server_processes(self):
         postmaster = int((self.lab / "postgresql" / "data" / "postmaster.pid").read_text().splitlines()[0])
-        return [postmaster, *(pid for pid, (parent, _arguments) in processes().items() if parent == postmaster)]
+        return [postmaster, *(pid for pid, process in processes().items() if process.parent == postmaster)]
 
 
 class MysqlLab(Lab):
@@ -425,16 +426,6 @@ class EnterpriseLab(PostgresqlLab):
 def quoted(value):
     """A value as a shell and systemd both read it in an environment file."""
     return '"' + re.sub(r'(["\\\\`$])', r"\\\1", value) + '"'
-
-
-def processes():
-    """{pid: (pid of the parent, arguments)} of what runs now."""
-    found = {}
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError):
-            parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-            found[int(pid)] = (parent, Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"))
-    return found
 
 
 def _custom_stats(output):

@@ -15,7 +15,7 @@ import time
 
 import pytest
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import connect
-from ansible_collections.kestra_community.dr.tests.integration.flows.labs import processes
+from ansible_collections.kestra_community.dr.tests.integration.processes import processes
 
 FULL = os.environ.get("KESTRA_DR_TEST_FULL") == "1"
 
@@ -60,8 +60,9 @@ def when(happens, act):
 def runs(program, place, option="--"):
     """A condition for when(): a process of that name, with that option, works on a path below place."""
     def look():
-        return any(os.path.basename(arguments[0]) == program.encode() and any(os.fsencode(place) in word for word in arguments)
-                   and any(word.startswith(option.encode()) for word in arguments) for _parent, arguments in processes().values())
+        return any(os.path.basename(process.arguments[0]) == program.encode()
+                   and any(os.fsencode(place) in word for word in process.arguments)
+                   and any(word.startswith(option.encode()) for word in process.arguments) for process in processes().values())
     return look
 
 
@@ -184,8 +185,8 @@ def test_temporary_directory_full(lab, disk):
 def test_downtime_passed(lab):
     """A dump that hangs is ended before kestra_dr_max_downtime, and Kestra starts again."""
     def stop():
-        for pid, (_parent, arguments) in processes().items():
-            if arguments[0].endswith(b"pg_dump") and any(os.fsencode(lab.vault) in word for word in arguments):
+        for pid, process in processes().items():
+            if process.arguments[0].endswith(b"pg_dump") and any(os.fsencode(lab.vault) in word for word in process.arguments):
                 os.kill(pid, signal.SIGSTOP)
 
     with when(runs("pg_dump", lab.vault), stop):

@@ -8,9 +8,9 @@ import shutil
 import subprocess
 
 import pytest
-from ansible_collections.kestra_community.dr.tests.integration.flows.labs import processes
 from ansible_collections.kestra_community.dr.tests.integration.flows.test_faults import again, when
 from ansible_collections.kestra_community.dr.tests.integration.flows.test_round_trip import tree
+from ansible_collections.kestra_community.dr.tests.integration.processes import processes
 
 # The server writes to its other tables by itself as soon as it runs.
 STILL = ("kestra.flows", "kestra.metrics", "kestra.flyway_schema_history", "kestra.settings", "kestra.dashboards")
@@ -113,8 +113,8 @@ def test_restore_over_a_live_instance_and_undo(lab):
 
 def dumping():
     """Whether a mysqldump is at work. (Unpacked programs are started by a loader.)"""
-    return any(b"--single-transaction" in arguments and any(word.endswith(b"/mysqldump") for word in arguments)
-               for _parent, arguments in processes().values())
+    return any(b"--single-transaction" in process.arguments and any(word.endswith(b"/mysqldump") for word in process.arguments)
+               for process in processes().values())
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@
 """kestra_service with the manager "command": real processes, a real dead-man, and kill -9 of everything else."""
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ import time
 
 import pytest
 from ansible_collections.kestra_community.dr.plugins.module_utils.kestra import lifecycle_dead_man as dead_man
+from ansible_collections.kestra_community.dr.tests.integration.processes import processes
 from lifecycle_harness import ModuleFailed, Toy, environment, module_process, run_module, until
 
 
@@ -69,14 +71,10 @@ def test_a_kestra_found_down_is_left_down(toy):
 
 def kill_all_but_the_dead_man(session):
     """kill -9 of every process of a session, as when a host's sshd, its children and the controller vanish."""
-    listing = subprocess.run(["ps", "-eo", "pid=,sid="], capture_output=True, text=True, check=True).stdout
-    for line in listing.splitlines():
-        pid, sid = (int(word) for word in line.split())
-        if sid == session:
-            try:
+    for pid, process in processes().items():
+        if process.session == session:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
 
 
 DRIVER = """
@@ -225,8 +223,8 @@ def test_a_start_by_somebody_else_is_told(toy):
 
 def test_a_killed_dead_man_is_armed_again_by_the_next_call(toy):
     call(toy, "stopped")
-    listing = subprocess.run(["ps", "-ww", "-eo", "pid=,args="], capture_output=True, text=True, check=True).stdout
-    pids = [int(line.split()[0]) for line in listing.splitlines() if str(toy.instance_dir / "dead_man.py") in line]
+    script = os.fsencode(toy.instance_dir / "dead_man.py")
+    pids = [pid for pid, process in processes().items() if script in process.arguments]
     assert len(pids) == 1
     os.kill(pids[0], signal.SIGKILL)
     until(lambda: not dead_man.alive(str(toy.instance_dir)), 5)

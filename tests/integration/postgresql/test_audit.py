@@ -15,6 +15,7 @@ from postgresql_harness import FULL
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import DrError, IntegrityError
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import archive, audit, source
+from ansible_collections.kestra_community.dr.tests.integration.module_runs import Steps
 
 OFFSETS = 200 if FULL else 40
 FORMS = [
@@ -30,8 +31,6 @@ FORMS = [
 @pytest.fixture(scope="module")
 def dumps(server, tmp_path_factory):
     """{(format, compression): (directory, component)} of one database."""
-    from postgresql_harness import Steps
-
     from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import dump
 
     name = server.kestra({"flows": 5, "executions": 40, "logs": 800, "queues": 100, "settings": 2})

@@ -25,6 +25,7 @@ from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgr
     versions,
     work,
 )
+from ansible_collections.kestra_community.dr.tests.integration.module_runs import Steps
 
 FORMATS = ["directory", "custom", "tar", "plain"]
 
@@ -97,8 +98,6 @@ def test_a_dump_beside_changes_is_one_moment(server, kestra, take, give):
             kestra,
         )
 
-    from postgresql_harness import Steps
-
     before = content(server.admin(), kestra)
     source, component = take(server.admin(), kestra, Steps(pinned=change))
     assert component["counts"] == before["counts"] and component["counts"]["public.executions"] == 60
@@ -118,8 +117,6 @@ def test_tables_cannot_be_altered_under_the_dump(server, kestra, take):
                 connection.execute("ALTER TABLE public.flows ADD COLUMN x int")
             except connect.driver().errors.LockNotAvailable:
                 blocked.append(True)
-
-    from postgresql_harness import Steps
 
     # One process: the workers of a parallel dump give up rather than queue up behind an ALTER that waits.
     take(server.admin(), kestra, Steps(pinned=alter), format="custom")

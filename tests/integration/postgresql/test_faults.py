@@ -35,6 +35,7 @@ from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgr
     work,
 )
 from ansible_collections.kestra_community.dr.tests.integration.module_runs import Steps, later
+from ansible_collections.kestra_community.dr.tests.integration.processes import processes
 
 
 def nothing_left(directory):
@@ -211,12 +212,7 @@ def wait_for_phase(job, phase, limit=60):
 
 
 def running(text):
-    found = []
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            with contextlib.suppress(OSError), open(f"/proc/{name}/cmdline", "rb") as handle:
-                if text.encode() in handle.read():
-                    found.append(int(name))
+    found = [pid for pid, process in processes().items() if any(text.encode() in word for word in process.arguments)]
     return [pid for pid in found if pid != os.getpid()]
 
 

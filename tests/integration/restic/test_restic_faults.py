@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.kestra_community.dr.plugins.module_utils.core import clock
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import (
     ConnectError, DrError, IntegrityError, LockedError, ToolError)
 from ansible_collections.kestra_community.dr.plugins.module_utils.storage import compare, local
@@ -249,16 +250,11 @@ def slow_backup(module, restic, storage, **params):
         "base_dir": str(storage.parent), "paths": [storage.name]}, **params))
 
 
-def children(pid):
-    done = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
-    return [int(word) for word in done.stdout.split()]
-
-
 def test_a_living_lock_is_respected_and_waited_for(restic, tmp_path, module, wait_for):
     storage = heavy(tmp_path)
     process = slow_backup(module, restic, storage)
     lock = wait_for(restic.locks)[0]
-    assert not lock["stale"] and lock["pid"] in children(process.pid)
+    assert not lock["stale"] and lock["pid"] in clock.descendants(process.pid)
     os.kill(lock["pid"], signal.SIGSTOP)  # alive, for as long as this needs
     try:
         error = caught(restic.check)
@@ -291,7 +287,7 @@ def test_readers_wait_for_an_exclusive_lock_too(restic, storage, tmp_path, modul
         "restic_binary": restic.repository.binary, "cache_dir": restic.repository.cache_dir, "read_data": True,
         "limit_download": 200})
     wait_for(lambda: os.listdir(os.path.join(restic.repository.location, "locks")))
-    worker = children(process.pid)[0]
+    worker = clock.descendants(process.pid)[0]
     os.kill(worker, signal.SIGSTOP)
     try:
         assert [(lock["pid"], lock["exclusive"]) for lock in restic.locks()] == [(worker, True)]
