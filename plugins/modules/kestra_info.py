@@ -23,6 +23,13 @@ options:
     description: List at most this many unfinished executions. Their total is exact all the same.
     type: int
     default: 100
+  wait_idle:
+    description:
+      - Wait until no execution runs before anything else is asked, for so many seconds at most. That executions still run
+        then is no failure; see RV(idle).
+      - Nothing keeps Kestra from starting new ones meanwhile, so on a busy instance the wait only lets those end that run.
+    type: int
+    default: 0
   required:
     description: Fail when Kestra's identity (version and instance uuid) cannot be had.
     type: bool
@@ -47,6 +54,12 @@ author:
 """
 
 EXAMPLES = r"""
+- name: Give what runs ten minutes to end
+  kestra_community.dr.kestra_info:
+    wait_idle: 600
+    config:
+      unit: kestra
+
 - name: Ask the Kestra on this host, with addresses and login from its own configuration
   kestra_community.dr.kestra_info:
     config:
@@ -121,6 +134,13 @@ in_flight:
   sample:
     {total: 1, truncated: false,
      executions: [{id: 4Nn2PbTqoBGHyTVHhFmqAO, namespace: company.team, flow: load, state: RUNNING}]}
+idle:
+  description:
+    - What the wait came to. C(running) executions still held a worker after C(seconds); null when Kestra did not tell, with
+      the reason in C(not_run).
+  returned: with O(wait_idle)
+  type: dict
+  sample: {running: 0, seconds: 41.2, not_run: null}
 maintenance:
   description: Whether Kestra is in maintenance mode (Enterprise Edition).
   returned: success
@@ -144,6 +164,7 @@ ARGUMENT_SPEC = {
     **options.API_SPEC,
     "counts": {"type": "bool", "default": True},
     "max_in_flight": {"type": "int", "default": 100},
+    "wait_idle": {"type": "int", "default": 0},
     "required": {"type": "bool", "default": False},
 }
 
@@ -153,14 +174,14 @@ def main():
     redactor = Redactor()
 
     def body(module):
-        settings = options.api_settings(module, redactor)
-        facts = info.gather(client.Client(settings), counts=module.params["counts"],
-                            max_in_flight=module.params["max_in_flight"]).to_result()
+        asking, seconds = client.Client(options.api_settings(module, redactor)), module.params["wait_idle"]
+        waited = {"idle": info.wait_idle(asking, seconds)} if seconds > 0 else {}
+        facts = info.gather(asking, counts=module.params["counts"], max_in_flight=module.params["max_in_flight"]).to_result()
         if module.params["required"] and (facts["version"] is None or facts["uuid"] is None):
             missing = facts["not_run"].get("uuid") or facts["not_run"].get("version")
             raise ConnectError(f"Kestra's identity cannot be had: {missing}", reason="api_required",
                                detail={"not_run": facts["not_run"]})
-        return {"changed": False, **facts}
+        return {"changed": False, **facts, **waited}
 
     wiring.run(module, body, redactor)
 

@@ -44,12 +44,13 @@ class Settings:
 
 @dataclass
 class Answer:
-    """What came back. body: the parsed JSON, or None when it was none."""
+    """What came back. body: the parsed JSON, or None when it was none. login: the kind that was sent, Basic or Bearer."""
 
     status: int
     body: Any
     path: str
     content_type: str = ""
+    login: str = ""
 
     @property
     def ok(self) -> bool:
@@ -193,9 +194,9 @@ class Client:
             raise self._unreachable(base, exc.reason) from None
         except (OSError, HTTPException) as exc:  # reset, time-out, no HTTP at all
             raise self._unreachable(base, exc) from None
-        return self._answer(reply, base, path)
+        return self._answer(reply, base, path, login.get("Authorization", "").partition(" ")[0])
 
-    def _answer(self, reply, base, path) -> Answer:
+    def _answer(self, reply, base, path, login) -> Answer:
         try:
             with reply:
                 raw = reply.read(MAX_BODY + 1)
@@ -216,7 +217,7 @@ class Client:
                 body = json.loads(raw.decode("utf-8"))
             except ValueError:
                 body = None
-        return Answer(status, body, path, reply.headers.get("Content-Type", "") or "")
+        return Answer(status, body, path, reply.headers.get("Content-Type", "") or "", login)
 
     @staticmethod
     def _tls(base, exc) -> ConnectError:
@@ -250,6 +251,12 @@ def is_local(host) -> bool:
 def refusal(answer, what) -> ConnectError:
     """The ConnectError for an answer that is no success. what: the thing asked for, e.g. "the number of flows"."""
     status = answer.status
+    if status == 401 and answer.login == "Bearer":
+        return ConnectError(f"Kestra refuses the API token for {what} (HTTP 401).", reason="unauthorized",
+                            hint="It may have expired or been revoked; give a new one in api_token.")
+    if status == 401 and answer.login:
+        return ConnectError(f"Kestra refuses the login for {what} (HTTP 401).", reason="unauthorized",
+                            hint="Check api_user and api_password, or what Kestra's configuration says.")
     if status == 401:
         return ConnectError(f"Kestra wants a login for {what} (HTTP 401).", reason="unauthorized",
                             hint="Give api_user and api_password, or api_token (Enterprise).")

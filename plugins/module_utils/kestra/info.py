@@ -11,6 +11,7 @@ the tenant in the path since 0.23; search filters as state=X until 0.21, filters
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass, field
 
 from ..core.errors import ConnectError
@@ -88,6 +89,27 @@ def gather(client, *, counts=True, max_in_flight=100) -> Facts:
     _count(api, facts)
     _in_flight(api, facts, max_in_flight)
     return facts
+
+
+def wait_idle(client, seconds, interval=2.0, clock=time.monotonic, sleep=time.sleep) -> dict:
+    """Waits until no execution holds a worker, for so many seconds at most: {"running", "seconds", "not_run"}.
+
+    running: how many still do, None when Kestra does not tell; then not_run says why.
+    """
+    started, running, reason = clock(), None, None
+    try:
+        body = client.get("/api/v1/configs").body
+        api = Api(client, version_key(body.get("version") if isinstance(body, dict) else None))
+        tenants = api.tenants()
+        while True:
+            running = api.busy(tenants)
+            left = started + seconds - clock()
+            if not running or left <= 0:
+                break
+            sleep(min(interval, left))
+    except ConnectError as exc:
+        running, reason = None, _reason(exc)
+    return {"running": running, "seconds": round(clock() - started, 3), "not_run": reason}
 
 
 def _reason(exc) -> str:
@@ -395,6 +417,10 @@ class Api:
         if answer.ok and isinstance(answer.body, dict) and isinstance(answer.body.get("total"), int):
             return answer.body["total"]
         raise refusal(answer, f"the number of {state} executions")
+
+    def busy(self, tenants) -> int:
+        """How many executions of these tenants may hold a worker."""
+        return sum(self.count_in_state(tenant, state) or 0 for tenant in tenants for state in BUSY)
 
     def executions_by_state(self, tenant) -> dict:
         """{state: number} of the states this version knows."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from ..core.errors import ConnectError, RefusedError, StateError
 from .client import refusal
-from .info import BUSY, Api, version_key
+from .info import Api, version_key
 
 # The newest first: /instance since 0.24, /cluster before, below the tenant in 0.23 and earlier.
 _PATHS = ("/api/v1/instance", "/api/v1/cluster")
@@ -132,7 +132,7 @@ class Maintenance:
         if self._api is None:
             self._api = Api(self._client, self._version)
             self._tenants = self._api.tenants("EE")
-        return sum(self._api.count_in_state(tenant, state) or 0 for tenant in self._tenants for state in BUSY)
+        return self._api.busy(self._tenants)
 
     # -- acting ---------------------------------------------------------------
 

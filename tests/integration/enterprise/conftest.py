@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import datetime
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -21,6 +23,7 @@ from ansible_collections.kestra_community.dr.tests.unit.plugins.modules import c
 from ansible_collections.kestra_community.dr.tests.unit.plugins.modules.kestra_runner import run
 
 postgres = standin_tests.postgres
+mysql = standin_tests.mysql
 _on_a_target_host = module_tests._on_a_target_host
 
 VERSION = "1.3.15"
@@ -99,6 +102,14 @@ class Instance:
         """The result of the module."""
         return run(kestra_metadata_restore, check=check, **self.options(uri=uri, **given))
 
+    def token(self, token, seconds=None, administrator=True):
+        """Gives a user an API token, with so many seconds to live. The instance has been started before."""
+        until = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=seconds or 0)
+        user = {"id": token, "username": token, "superAdmin": administrator, "deleted": False,
+                "apiTokens": [{"token": token, "exp": until.isoformat() if seconds else None}]}
+        self.rows("INSERT INTO users (key, value) VALUES (%s, %s) ON CONFLICT (key) DO UPDATE SET value = excluded.value RETURNING key",
+                  token, json.dumps(user))
+
     def close(self):
         self.standin.close()
         with contextlib.suppress(psycopg.Error):
@@ -132,14 +143,14 @@ def source(postgres, tmp_path_factory):
 
 
 @pytest.fixture
-def instance(postgres, tmp_path):
-    """Makes further instances, which are empty."""
+def instance(request, tmp_path):
+    """Makes further instances, which are empty. backend: postgres or mysql."""
     made = []
 
-    def make(**given):
+    def make(backend="postgres", **given):
         directory = tmp_path / ("instance%d" % len(made))
         directory.mkdir()
-        made.append(Instance(postgres, directory, **given))
+        made.append(Instance(request.getfixturevalue(backend), directory, **given))
         return made[-1]
 
     yield make

@@ -1,12 +1,18 @@
 # Copyright (c) 2026, Kestra community DR contributors
 # GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The stand-in's `backups` commands are what Kestra's documentation and issues show of them."""
+"""The stand-in's `backups` commands are what Kestra's documentation and issues show of them.
+
+KESTRA_DR_TEST_ENTERPRISE names a real executable that is held to the same, with KESTRA_DR_TEST_ENTERPRISE_CONFIG for the
+configuration of an instance that may be written over.
+"""
 from __future__ import annotations
 
 import base64
 import gzip
+import os
 import re
+import subprocess
 
 import pytest
 
@@ -24,6 +30,38 @@ def last(pattern, text):
 
 def kinds(line):
     return re.findall(r"([A-Z_]+): (\d+)", line)
+
+
+@pytest.fixture(params=["the stand-in", "a real one"])
+def command(request):
+    """Runs the command line of the one or the other."""
+    if request.param == "the stand-in":
+        return request.getfixturevalue("source").command
+    executable, config = (os.environ.get("KESTRA_DR_TEST_ENTERPRISE" + name) for name in ("", "_CONFIG"))
+    if not (executable and config):
+        pytest.skip("no Enterprise executable is given (KESTRA_DR_TEST_ENTERPRISE and KESTRA_DR_TEST_ENTERPRISE_CONFIG)")
+
+    def run(*words):
+        return subprocess.run([executable, *words, "--config", config], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              check=False, timeout=300)
+    return run
+
+
+def test_what_is_read_of_the_commands_is_what_they_say(command):
+    helped = command("backups", "create", "--help")
+    assert helped.returncode == 0 and {"--tenant", "--encryption-key", "--no-encryption", "--resources"} <= set(
+        re.findall(r"--[a-z-]+", helped.stdout))
+    made = command("backups", "create", "FULL", "--no-encryption", "--resources=FLOW", "--resources=NAMESPACE")
+    assert made.returncode == 0, made.stderr
+    before = kinds(last(".*Backup summary: " + SUMMARY, made.stdout))
+    uri = re.search(r"^Backup created: (kestra:///backups/full/backup-\d{14}\.kestra)$", made.stdout, re.M).group(1)
+    put = command("backups", "restore", uri)
+    assert put.returncode == 0 and f"Backup restored from URI: {uri}" in put.stdout.splitlines(), put.stderr
+    last(r".*Restoring FULL backup from Kestra version \S+ created at \S+", put.stdout)
+    for name in ("Backup", "Restore"):
+        assert sorted(kinds(last(f".*{name} summary: " + SUMMARY, put.stdout))) == sorted(before) != []
+    assert command("backups", "restore", "kestra:///backups/full/none.kestra").returncode == 1
+    assert command("backups", "create", "HALF").returncode == 2
 
 
 def test_create_and_restore_say_what_is_documented(source):

@@ -87,6 +87,34 @@ def test_it_drains_and_does_not_freeze(started):
     standin_tests.until(lambda: one.rows("SELECT count(*) FROM logs") > logs, 10, one.standin.log)
 
 
+def test_an_api_token_is_a_login_until_it_ends(started):
+    one = started("1.3.26")
+    one.token("long", 600)
+    one.token("short", 1)
+    assert mode(one, api_token="long")["maintenance"]["ready"]
+    time.sleep(1)
+    for token in ("short", "unknown"):
+        found = mode(one, state="left", api_token=token)
+        assert found["failed"] and found["reason"] == "unauthorized" and "refuses the API token" in found["msg"]
+    assert mode(one, state="left", api_token="long")["changed"]
+
+
+def test_a_kestra_that_goes_away_meanwhile(started):
+    one = started("1.3.26")
+    assert mode(one)["changed"]
+    one.standin.end()
+    found = mode(one, state="left")
+    assert found["failed"] and found["reason"] == "api_unreachable" and "does not answer" in found["msg"]
+
+
+def test_a_user_who_may_not_is_told_what_it_takes(started):
+    one = started("1.3.26")
+    one.token("reader", administrator=False)
+    found = mode(one, api_token="reader")
+    assert found["failed"] and found["reason"] == "forbidden" and "INFRASTRUCTURE" in found["msg"]
+    assert mode(one)["changed"], "nothing was entered"
+
+
 def test_a_worker_that_does_not_follow_is_named(started):
     one = started("1.3.26", standin={"deaf": "worker"})
     found = mode(one, timeout=4)

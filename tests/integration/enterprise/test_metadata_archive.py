@@ -94,6 +94,20 @@ def test_an_archive_of_another_version_is_restored_with_a_note(source, whole, in
     assert len(target.rows("SELECT 1 FROM flows")) == 3 and not target.rows("SELECT 1 FROM executions")
 
 
+def test_another_backend_and_another_version_take_it(source, whole, instance, tmp_path):
+    target = instance(backend="mysql", version="2.0.0")
+    result = target.restore(**restorable(whole[0], accept_duplicates=True))
+    assert result.get("restored") == whole[0]["component"]["summary"] and "1.3.15" in result["notes"][0], result["_raw"]
+    asked = "SELECT tenant_id, namespace, id, revision, source_code FROM flows ORDER BY 1, 2, 3"
+    assert target.rows(asked) == source.rows(asked) and len(target.rows(asked)) == 3
+    asked = "SELECT tenant_id, namespace, flow_id, trigger_id FROM triggers ORDER BY 1, 2, 3"
+    assert target.rows(asked) == source.rows(asked)
+    assert {name for (name,) in source.rows("SELECT key FROM users")} < {name for (name,) in target.rows("SELECT `key` FROM users")}
+    made, back = target.backup(tmp_path / "made", type="TENANT", tenant="sales"), instance()
+    assert back.restore(**restorable(made)).get("restored") == whole[1]["component"]["summary"], made["_raw"]
+    assert back.rows("SELECT key, value, source_code FROM flows") == source.rows("SELECT key, value, source_code FROM flows WHERE tenant_id = 'sales'")
+
+
 def test_a_tenant_is_restored_under_another_name(source, whole, instance):
     component = whole[1]["component"]
     assert component["uri"].startswith("kestra:///backups/tenants/sales/") and "USER" not in component["summary"]
@@ -314,10 +328,14 @@ def test_every_version_makes_and_takes_an_archive_with_the_flags_it_has(instance
         assert data["component"]["include_data"] and data["component"]["summary"] == made["component"]["summary"]
     else:
         fails(data, "flag_unsupported")
-    user, other = one.rows("SELECT key, value FROM users"), instance(version=version)
-    result = other.restore(**restorable(made))
-    assert result["restored"] == made["component"]["summary"] and result["notes"] == [], result["_raw"]
-    assert user[0] in other.rows("SELECT key, value FROM users")
+    readable = one.backup(tmp_path / "readable", encrypt=False)
+    assert readable["component"]["key"] == "none" and readable["component"]["summary"] == made["component"]["summary"], readable["_raw"]
+    user = one.rows("SELECT key, value FROM users")
+    for archive, key in ((made, one.key), (readable, None)):
+        other = instance(version=version, key=key)
+        result = other.restore(**restorable(archive))
+        assert result["restored"] == made["component"]["summary"] and result["notes"] == [], result["_raw"]
+        assert user[0] in other.rows("SELECT key, value FROM users")
 
 
 # -- a second time ----------------------------------------------------------------------------------------------------

@@ -388,19 +388,20 @@ class MysqlLab(Lab):
         return [int((self.lab / "mysql" / "mysql.pid").read_text())]
 
 
-class EnterpriseLab(PostgresqlLab):
-    """The stand-in's Enterprise face, with a login, on PostgreSQL."""
+class Enterprise:
+    """The stand-in's Enterprise face, with a login. Put in front of the Lab of a database."""
 
     version = "1.3.26"
+    token_of_admin = "hushTok5JvGy9"
     login = ("admin@example.org", """hushApi8WmXs5 it's "50%" @home:é/\\ $x&{{{{ü}}}}""".replace(":", ";"))
 
     def __init__(self, directory):
         super().__init__(directory)
-        self.watch = Watch({**CORES, "password of the API": "hushApi8WmXs5"})
+        self.watch = Watch({**CORES, "password of the API": "hushApi8WmXs5", "API token": self.token_of_admin})
 
     def engine_variables(self):
         return {
-            "kestra_dr_lab_kestra_edition": "EE", "kestra_dr_lab_kestra_version": self.version,
+            **super().engine_variables(), "kestra_dr_lab_kestra_edition": "EE", "kestra_dr_lab_kestra_version": self.version,
             "kestra_dr_cli": {"executable": str(self.lab / "bin" / "kestra")}, "kestra_dr_drain_seconds": 3}
 
     def harden(self):
@@ -413,6 +414,15 @@ class EnterpriseLab(PostgresqlLab):
     def headers(self):
         return {"Authorization": "Basic " + base64.b64encode(":".join(self.login).encode()).decode()}
 
+    def with_token(self):
+        """Arguments of a playbook that logs in with the token of the user admin, who has it for an hour from now."""
+        until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
+        tokens = json.dumps([{"token": self.token_of_admin, "exp": until}])
+        self.sql(f"update users set value = jsonb_set(value, '{{apiTokens}}', '{tokens}')")
+        file = self.lab / "token.json"
+        file.write_text(json.dumps({"kestra_dr_api_token": self.token_of_admin}))
+        return ["-e", f"@{file}"]
+
     @property
     def in_maintenance(self):
         return self.api("/api/v1/configs")["inMaintenance"]
@@ -421,6 +431,16 @@ class EnterpriseLab(PostgresqlLab):
     def process(self):
         """The number of Kestra's process: the same as long as nobody stops it."""
         return (self.lab / "kestra" / "kestra.pid").read_text()
+
+
+class EnterpriseLab(Enterprise, PostgresqlLab):
+    """Enterprise on PostgreSQL."""
+
+
+class OtherEnterpriseLab(Enterprise, MysqlLab):
+    """Enterprise of another version on MySQL."""
+
+    version = "2.0.0"
 
 
 def quoted(value):

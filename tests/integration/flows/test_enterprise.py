@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 
 import pytest
 from ansible_collections.kestra_community.dr.tests.integration.flows.conftest import running
 from ansible_collections.kestra_community.dr.tests.integration.flows.killed import DOWNTIME, NOT_UNDER_RUNNER, killer, left
-from ansible_collections.kestra_community.dr.tests.integration.flows.labs import EnterpriseLab
+from ansible_collections.kestra_community.dr.tests.integration.flows.labs import EnterpriseLab, OtherEnterpriseLab
 
 ALL = ["database", "storage", "config", "metadata"]
 FLOWS = "select namespace, id, revision, source_code from flows order by 1, 2, 3"
@@ -96,10 +97,34 @@ def test_another_instance_takes_it(enterprise_lab, archive):
         assert not other.in_maintenance, "the archive was made in maintenance mode"
 
 
+def test_another_backend_version_and_tenant_take_it(enterprise_lab, archive):
+    source = enterprise_lab
+    tenant = source.play("backup", kestra_dr_components=["metadata"], kestra_dr_metadata_type="TENANT", kestra_dr_metadata_tenant="main").ok()
+    with running(OtherEnterpriseLab, kestra_dr_lab_flows=False) as other:
+        wanted = {"kestra_dr_confirm": archive["instance"], "kestra_dr_repository": str(source.repository),
+                  "kestra_dr_metadata_key_file": str(source.lab / "kestra" / "encryption-key"),
+                  "kestra_dr_repository_password_file": str(source.lab / "restic-password")}
+        renamed = {**wanted, "kestra_dr_metadata_to_tenant": "copy", "kestra_dr_metadata_over_live": True}
+        other.play("restore", kestra_dr_recovery_point=archive["point"], **renamed).failed("whole instance", "Nothing was touched")
+        assert other.sql("select count(*) from flows") == [(0,)]
+        done = other.play("restore", kestra_dr_recovery_point=archive["point"], **wanted).ok()
+        assert other.sql(FLOWS) == archive["flows"] and done.report["counts"] == source.manifest(archive["point"])["components"]["metadata"]["summary"]
+        assert done.report["particulars"]["notes_on_the_archive"].startswith("The archive is of Kestra 1.3.26, this is 2.0.0.")
+        other.play("restore", kestra_dr_recovery_point=tenant.report["recovery_point"], **renamed).ok()
+        of_tenant = "select namespace, id, revision, source_code from flows where tenant_id = '%s' order by 1, 2, 3"
+        assert other.sql(of_tenant % "copy") == other.sql(of_tenant % "main") == archive["flows"]
+        assert not other.in_maintenance
+
+
 def test_a_whole_recovery_point_with_the_archive_in_it(enterprise_lab):
     lab = enterprise_lab
-    point = lab.play("backup", kestra_dr_components=ALL).ok().report["recovery_point"]
-    manifest = lab.manifest(point)
+    slow = lab.api("/api/v1/main/executions/company.team/slow", b"duration=PT15S", "POST", "application/x-www-form-urlencoded")["id"]
+    taken = lab.play("backup", kestra_dr_components=ALL, kestra_dr_finish_seconds=90).ok().report
+    point, manifest = taken["recovery_point"], lab.manifest(taken["recovery_point"])
+    (ended,) = lab.sql(f"select state_current::text, (value #>> '{{state,endDate}}') from executions where key = '{slow}'")
+    assert ended[0] == "SUCCESS" and ended[1] < manifest["consistency"]["stopped"], "it had time to end"
+    assert taken["particulars"]["waited_for_executions_to_end"].endswith(" ran")
+    assert slow not in [one["id"] for one in manifest["in_flight"]["executions"]]
     assert sorted(manifest["components"]) == sorted(ALL) and manifest["consistency"]["mode"] == "pinned"
     file = manifest["components"]["metadata"]["files"][0]["path"]
     assert (lab.lab / "storage" / "backups" / "full" / file).exists()
@@ -143,6 +168,35 @@ def test_a_worker_that_does_not_follow_is_named(enterprise_lab):
         assert not lab.in_maintenance and "as it was found" in run.report["kestra_line"]
     finally:
         configured(lab, "kestra.env", lambda _text: before)
+
+
+@pytest.fixture
+def slow_archive(enterprise_lab):
+    """A file that is there from when an archive is to be made until it may be."""
+    lab = enterprise_lab
+    program, waits = lab.lab / "bin" / "kestra-slow", lab.directory / "tmp" / "archive-waits"
+    program.write_text(f"#!/bin/sh\nif [ \"$1 $2\" = 'backups create' ] && [ \"$3\" != --help ]; then\n  touch '{waits}'\n"
+                       f"  while [ -e '{waits}' ]; do sleep 0.1; done\nfi\nexec '{lab.lab}/bin/kestra' \"$@\"\n")
+    program.chmod(0o755)
+    yield program, waits
+    waits.unlink(missing_ok=True)
+
+
+@NOT_UNDER_RUNNER
+def test_a_token_that_ends_in_the_middle(enterprise_lab, slow_archive):
+    lab, (program, waits) = enterprise_lab, slow_archive
+    before, token = lab.points(), lab.with_token()
+    process = lab.begin("backup", *token, kestra_dr_components=["metadata"], kestra_dr_cli={"executable": str(program)})
+    until(waits.exists, 120)
+    assert lab.in_maintenance
+    lab.sql("update users set value = value - 'apiTokens'")
+    waits.unlink()
+    assert process.wait(300) != 0
+    told = re.sub(r"\s+", " ", lab.told(process))
+    assert "KESTRA IS IN MAINTENANCE MODE: Kestra refuses the API token" in told and "may have expired" in told
+    assert lab.in_maintenance and lab.points() == before and not lab.unsealed()
+    done = lab.play("backup", *lab.with_token(), kestra_dr_components=["metadata"], kestra_dr_take_over=left(lab)[0]).ok()
+    assert done.report["outcome"] == "ok" and len(lab.points()) == len(before) + 1
 
 
 @NOT_UNDER_RUNNER

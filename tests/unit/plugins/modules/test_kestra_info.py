@@ -4,6 +4,8 @@
 """kestra_info: facts or the reason why not."""
 from __future__ import annotations
 
+import threading
+
 import pytest
 from ansible_collections.kestra_community.dr.plugins.modules import kestra_info
 from ansible_collections.kestra_community.dr.tests.unit.plugins.module_utils.kestra.fake_kestra import FakeKestra
@@ -43,6 +45,22 @@ def test_refused_is_no_failure_unless_required(kestra):
     result = run(kestra_info, required=True, **options)
     assert result["failed"] and result["reason"] == "api_required" and "401" in result["msg"]
     assert "wrong-password" not in result["_raw"]
+
+
+def test_what_runs_gets_time_to_end(kestra):
+    options = {"api_url": kestra.api, "management_url": kestra.management, "api_user": "admin", "api_password": "s3cret-password"}
+    assert "idle" not in run(kestra_info, **options)
+    late = run(kestra_info, wait_idle=1, **options)
+    assert late["idle"]["running"] == 1 and late["idle"]["seconds"] >= 1 and late["in_flight"]["total"] == 1 and not late.get("failed")
+    threading.Timer(0.5, kestra.executions["main"].clear).start()
+    ended = run(kestra_info, wait_idle=60, **options)
+    assert ended["idle"]["running"] == 0 and 0.5 < ended["idle"]["seconds"] < 30 and ended["in_flight"]["total"] == 0
+
+
+def test_a_kestra_that_does_not_tell_what_runs_is_not_waited_for(kestra):
+    found = run(kestra_info, wait_idle=60, api_url=kestra.api, management_url=kestra.management)
+    assert not found.get("failed") and found["idle"]["running"] is None and "401" in found["idle"]["not_run"]
+    assert found["idle"]["seconds"] < 30
 
 
 def test_down_is_no_failure_unless_required(kestra):

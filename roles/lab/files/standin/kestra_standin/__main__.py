@@ -100,7 +100,7 @@ def main(arguments=None):
             print("Successfully run the database schema migration.")
             return 0
         if enterprise.edition() == "EE":
-            store = enterprise.store(configuration)
+            store = database.store(*config.database(configuration))
             store.migrate(version_tuple(personality()), logging.getLogger(NAME))
             enterprise.prepare(store, version_tuple(personality()))
             store.close()

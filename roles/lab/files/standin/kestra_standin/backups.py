@@ -54,7 +54,7 @@ def main(arguments, parser_class, common):
         level = {"TRACE": "DEBUG", "WARN": "WARNING"}.get(known.log_level, known.log_level)
         set_up_logging((logging.DEBUG if known.verbose else level) if known.internal_log else logging.INFO)
         configuration = config.read(known.config)
-        store = enterprise.store(configuration)
+        store = database.store(*config.database(configuration))
         store.migrate(version_tuple(version), logging.getLogger(NAME))
         options = parser.parse_args(arguments)
         if options.help:
@@ -148,7 +148,7 @@ def create(store, configuration, options, version):
     wanted = _resources(options) or [
         kind for kind in KINDS if kind not in DATA or getattr(options, "include_data", False)]
     with store.tx() as work:
-        work.connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        work.stand_still()
         scope = enterprise.tenants(work, version_tuple(version))
         if not full:
             # Before 0.23 what belongs to no tenant is the tenant called default.
@@ -181,7 +181,7 @@ def _records(work, base, wanted, full, scope):
     for kind, (table, whole, extra) in ROWS.items():
         if kind not in wanted or (whole and not full):
             continue
-        for row in work.rows("SELECT %s FROM %s ORDER BY key" % (", ".join(("key", "value") + extra), table)):
+        for row in work.rows("SELECT %s FROM %s ORDER BY 1" % (", ".join((work.store.KEY, "value") + extra), table)):
             tenant = row[1].get("id") if kind == "TENANT" else row[1].get("tenantId")
             if full or tenant == scope[0]:
                 yield dict({"type": kind, "key": row[0], "value": row[1]}, **dict(zip(extra, row[2:])))

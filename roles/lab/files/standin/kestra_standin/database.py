@@ -43,8 +43,8 @@ class BaseStore:
     """The database of one stand-in process: a small pool of connections.
 
     A Store adds engine, errors, is_away(), connect(), transaction(), is_open(), disconnect(), ping(), analyze(),
-    sizes(), what a migration needs, and how its SQL spells what every database spells in its own way: KEY, NOW, text(),
-    among(), started(), up_to_level().
+    sizes(), what a migration needs, and how its SQL spells what every database spells in its own way: KEY, DOCUMENT, NOW,
+    text(), among(), started(), up_to_level().
     """
 
     work = None
@@ -96,12 +96,20 @@ class BaseStore:
 
     # migrations ------------------------------------------------------------------------------------------------
 
-    def migrate(self, version, log):
-        """Bring the schema up to date; several processes may call it at once. Returns how many steps ran."""
+    @contextlib.contextmanager
+    def alone(self):
+        """A connection that alone may change the schema; several processes may want it at once."""
         connection = self.connect()
         try:
             while not self.lock_migrations(connection):
                 time.sleep(0.2)
+            yield connection
+        finally:
+            self.disconnect(connection)
+
+    def migrate(self, version, log):
+        """Bring the schema up to date. Returns how many steps ran."""
+        with self.alone() as connection:
             known = self.migrated(connection)
             steps = self.migrations(version)
             pending = [step for step in steps if step[0] not in known]
@@ -128,14 +136,12 @@ class BaseStore:
                          int((time.monotonic() - started) * 1000)))
                 log.info('Migrating schema to version "%s - %s"', number, description)
             return len(pending)
-        finally:
-            self.disconnect(connection)
 
 
 class BaseWork:
     """The statements, inside one transaction.
 
-    A Work adds run(), savepoint(), put(), add(), add_many(), remove(), claim(), load(), the queues (emit(), poll(),
+    A Work adds run(), savepoint(), stand_still(), put(), add(), add_many(), remove(), claim(), load(), the queues (emit(), poll(),
     consumed(), purge_queue()), and how flows are asked for: LATEST_FLOWS, HAS_TRIGGERS, mentions().
     """
 

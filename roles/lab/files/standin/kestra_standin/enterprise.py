@@ -11,11 +11,10 @@ from __future__ import annotations
 import os
 import sys
 
-from . import config, database, model, values
+from . import model, values
 
 TABLES = ("tenants", "users", "namespaces")
 _MODE = "instance.maintenance"
-_LOCK = 7086214104
 
 
 def edition(environ=None):
@@ -37,14 +36,6 @@ def unknown(arguments):
     return 1
 
 
-def store(configuration):
-    """The Store of the configured database. The Enterprise face is there on PostgreSQL only."""
-    engine, settings = config.database(configuration)
-    if engine != "postgresql":
-        raise config.ConfigurationError("the stand-in has its Enterprise face on PostgreSQL only, this is %s" % engine)
-    return database.store(engine, settings)
-
-
 def in_maintenance(work):
     """Whether the instance is in maintenance mode. It is in the database, so a dump remembers it."""
     return bool((work.get("settings", _MODE) or {}).get("value"))
@@ -53,6 +44,18 @@ def in_maintenance(work):
 def set_maintenance(work, wanted):
     """Write down that the instance is to be in maintenance mode, or not."""
     work.put("settings", _MODE, {"key": _MODE, "value": wanted})
+
+
+def user(work, token):
+    """The user an API token belongs to, or None: it is unknown, was revoked, or has expired.
+
+    Tokens are in the document of their user: {"apiTokens": [{"token", "exp": when it ends, or nothing}]}.
+    """
+    for _key, one in work.documents("users"):
+        for known in one.get("apiTokens") or ():
+            if known["token"] == token and (not known.get("exp") or values.parse_iso(known["exp"]) > values.now()):
+                return one
+    return None
 
 
 class Maintenance:
@@ -86,12 +89,11 @@ def tenants(work, version):
 
 def prepare(store, version):
     """Make the tables with a first tenant and user, and a row for every namespace that has a flow."""
-    with store.tx() as work:
-        work.one("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+    with store.alone() as connection, store.transaction(connection):
+        work = store.work(store, connection)
         for table in TABLES:
-            if work.one("SELECT to_regclass(%s)", (table,))[0] is None:
-                work.connection.execute(
-                    "CREATE TABLE %s (key varchar(250) NOT NULL PRIMARY KEY, value jsonb NOT NULL)" % table)
+            store.script(connection, "CREATE TABLE IF NOT EXISTS %s (%s varchar(250) NOT NULL PRIMARY KEY, value %s NOT NULL)" % (
+                table, store.KEY, store.DOCUMENT))
         if not work.count("users"):
             identifier = values.new_id()
             work.put("users", identifier, {"id": identifier, "username": "admin", "superAdmin": True, "deleted": False})

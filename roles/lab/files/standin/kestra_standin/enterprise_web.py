@@ -8,13 +8,31 @@ Paths by version: /cluster until 0.22, below the tenant in 0.23, /instance since
 from __future__ import annotations
 
 from . import enterprise, version_tuple
-from .web import Api, refuse, route
+from .web import Answer, Api, refuse, route
 
 _ALIVE = ("CREATED", "RUNNING", "ERROR", "TERMINATING", "MAINTENANCE")
 
 
 class EnterpriseApi(Api):
     """/api/v1."""
+
+    def check_login(self, request):
+        """An API token is a login as well, and the only one whose user is looked at."""
+        kind, _blank, token = request.headers.get("Authorization", "").partition(" ")
+        request.user = None
+        if kind.lower() != "bearer":
+            return super().check_login(request)
+        with self.store.tx() as work:
+            request.user = enterprise.user(work, token)
+        if request.user is None:
+            raise Answer(401, {"message": "Unauthorized"}, headers=[("WWW-Authenticate", "Bearer")])
+        return None
+
+    @staticmethod
+    def only_administrators(request):
+        """403 for a user who is none."""
+        if request.user and not request.user.get("superAdmin"):
+            raise refuse(403, "Forbidden")
 
     def version(self):
         """(major, minor)."""
@@ -56,6 +74,7 @@ class EnterpriseApi(Api):
     def change_mode(self, request, root, step):
         """What is asked is written down; the services follow by themselves."""
         self.here(request, root)
+        self.only_administrators(request)
         with self.store.tx() as work:
             enterprise.set_maintenance(work, step == "enter")
         return {}
@@ -89,5 +108,5 @@ class EnterpriseApi(Api):
     @staticmethod
     def alive(work):
         """Documents of the services that have not ended."""
-        return [value for _key, value in work.documents("service_instance", "true", (), "ORDER BY key")
+        return [value for _key, value in work.documents("service_instance", "true", (), "ORDER BY " + work.store.KEY)
                 if value["state"] in _ALIVE]

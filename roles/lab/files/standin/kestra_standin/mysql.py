@@ -301,6 +301,12 @@ class Work(BaseWork):
             raise
         self.run("RELEASE SAVEPOINT message")
 
+    def stand_still(self):
+        """First in a transaction: it sees the database as it is now, whatever others commit meanwhile."""
+        self.connection.rollback()
+        self.run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        self.run("START TRANSACTION WITH CONSISTENT SNAPSHOT")
+
     @staticmethod
     def mentions(text):
         """(condition, arguments) for flows with the words of a text."""
@@ -405,7 +411,7 @@ class Store(BaseStore):
     work = Work
     migrations = staticmethod(migrations)
     HISTORY_TABLE, USER = HISTORY_TABLE, "substring_index(user(), '@', 1)"
-    KEY, NOW = "`key`", "utc_timestamp(6)"
+    KEY, DOCUMENT, NOW = "`key`", "JSON", "utc_timestamp(6)"
     # What a message has that everyone has seen.
     CONSUMED = {"consumers": ",".join(CONSUMERS)}
     # PostgreSQL's ways: a statement sees what was committed before it, and waits for a lock as long as it takes.

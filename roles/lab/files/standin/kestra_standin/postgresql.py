@@ -289,6 +289,10 @@ class Work(BaseWork):
         with self.connection.transaction():
             yield
 
+    def stand_still(self):
+        """First in a transaction: it sees the database as it is now, whatever others commit meanwhile."""
+        self.run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+
     @staticmethod
     def mentions(text):
         """(condition, arguments) for flows with the words of a text."""
@@ -384,7 +388,7 @@ class Store(BaseStore):
     work = Work
     migrations = staticmethod(migrations)
     HISTORY_TABLE, USER = HISTORY_TABLE, "current_user"
-    KEY, NOW = "key", "clock_timestamp()"
+    KEY, DOCUMENT, NOW = "key", "jsonb", "clock_timestamp()"
     # What a message has that everyone has seen.
     CONSUMED = {"consumer_" + one: "t" for one in CONSUMERS}
 

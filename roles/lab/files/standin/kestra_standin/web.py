@@ -33,7 +33,7 @@ class Answer(Exception):
 
 def refuse(status, message):
     """An error the way Micronaut words it."""
-    names = {400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 409: "Conflict", 422: "Unprocessable Entity",
+    names = {400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 409: "Conflict", 422: "Unprocessable Entity",
              500: "Internal Server Error", 503: "Service Unavailable"}
     return Answer(status, {"message": "%s: %s" % (names.get(status, "Error"), message)})
 

@@ -214,3 +214,11 @@ def test_refusals_say_what_to_do(kestra):
         kestra.broken = {"/x": (status, b"{}")}
         error = refusal(client(kestra).get("/x"), "the number of flows")
         assert error.reason == reason and "the number of flows" in error.message
+
+
+@pytest.mark.parametrize("login, told", [
+    ({}, "wants a login"), ({"token": "t"}, "refuses the API token"), ({"user": "u", "password": "p"}, "refuses the login")])
+def test_a_login_that_is_refused_is_told_from_one_that_is_missing(kestra, login, told):
+    kestra.broken = {"/x": (401, b"{}")}
+    error = refusal(client(kestra, **login).get("/x"), "the number of flows")
+    assert told in error.message and error.reason == "unauthorized"
