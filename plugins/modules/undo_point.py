@@ -18,12 +18,15 @@ description:
     a power cut or a failure that could not be taken back, the same call goes on from where it stopped. A journal in the vault says what was planned,
     and what really lies under the names (a database's oid, a directory's inode) says how far it got.
   - Storage is renamed first, the databases last and in one transaction. Nothing is ever deleted but by O(state=absent).
+  - Where Kestra's storage is a bucket, as O(config) says, there is nothing to rename. What is in it is listed first, and copied unless
+    the bucket keeps versions; that list is the undo point. Then the bucket is made to hold what the replacement lists, and nothing else.
   - Runs on the worker host. Kestra has to be stopped; databases in use are refused and their sessions named.
 extends_documentation_fragment:
   - kestra_community.dr.attributes
   - kestra_community.dr.vault
   - kestra_community.dr.postgresql
   - kestra_community.dr.kestra_config
+  - kestra_community.dr.job
 attributes:
   check_mode:
     support: full
@@ -74,22 +77,28 @@ options:
   storage_pair:
     description:
       - The storage directories to swap, as absolute paths on this host. Only needed at the first call with this O(id).
+      - Where O(config) says that the storage is a bucket, V(replacement) and V(undo) are directories on this host with a list of objects and
+        their contents, as M(kestra_community.dr.object_storage_backup) makes them.
       - >-
         All three have to be on one file system, none may be a mount point or hold one. Symbolic links are followed.
         Left out at the first call, no storage is swapped.
     type: dict
     suboptions:
       live:
-        description: Kestra's storage directory.
+        description: Kestra's storage directory. Not needed for a bucket.
         type: path
-        required: true
       replacement:
-        description: The restored directory.
+        description: The restored directory, or the fetched copy of a bucket.
         type: path
         required: true
       undo:
-        description: The path under which the live one is kept. Default is C(<live>.kestra-dr-undo-<id>).
+        description:
+          - The path under which the live one is kept. Default is C(<live>.kestra-dr-undo-<id>), for a bucket C(<id>.objects)
+            beside the journal.
         type: path
+  storage_credentials_file:
+    description: As O(kestra_community.dr.object_storage_restore#module:credentials_file), where the storage is a bucket.
+    type: path
   recovery_point:
     description: Id of the recovery point that the replacement was restored from, for the list.
     type: str
@@ -138,6 +147,17 @@ EXAMPLES = r"""
     login_unix_socket: /var/run/postgresql
     login_user: postgres
 
+- name: Put a fetched copy of a bucket in place
+  kestra_community.dr.undo_point:
+    state: swapped
+    id: 20261123T001500Z-a1b2c3
+    vault: /var/lib/kestra-dr/vault
+    instance: kestra
+    config:
+      files: [/etc/kestra/application.yml]
+    storage_pair:
+      replacement: /var/lib/kestra-dr/vault/kestra/undo/20261123T001500Z-a1b2c3.restored
+
 - name: It was the right one, and the replaced pair is not needed any more
   kestra_community.dr.undo_point:
     state: absent
@@ -173,7 +193,7 @@ database:
   type: dict
   returned: success
 storage:
-  description: The same for the directories.
+  description: The same for the directories; of a bucket C(live) is its address, and the others are directories.
   type: dict
   returned: success
 removed:
@@ -182,14 +202,18 @@ removed:
   returned: state=absent
 """
 
+import os
+
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kestra_community.dr.plugins.module_utils.core import wiring
+from ansible_collections.kestra_community.dr.plugins.module_utils.core import jobs, wiring
+from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import ConfigError
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines import facts
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.mysql import options as mysql
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import options
 from ansible_collections.kestra_community.dr.plugins.module_utils.kestra import options as kestra_options
 from ansible_collections.kestra_community.dr.plugins.module_utils.kestra.coverage import ENGINES
-from ansible_collections.kestra_community.dr.plugins.module_utils.swap import undo_point
+from ansible_collections.kestra_community.dr.plugins.module_utils.storage.objects import options as objects
+from ansible_collections.kestra_community.dr.plugins.module_utils.swap import buckets, undo_point
 from ansible_collections.kestra_community.dr.plugins.module_utils.swap.databases import MysqlStore, PostgresqlStore, undo_name
 from ansible_collections.kestra_community.dr.plugins.module_utils.swap.directories import DirectoryStore, resolved
 from ansible_collections.kestra_community.dr.plugins.module_utils.swap.journal import DIRECTORY
@@ -197,15 +221,21 @@ from ansible_collections.kestra_community.dr.plugins.module_utils.swap.position 
 from ansible_collections.kestra_community.dr.plugins.module_utils.vault.catalog import Catalog, argument_spec, checked
 
 
-def asked_names(params, place):
-    """{kind: Names} as the options ask for, defaults filled in."""
+def asked_names(params, place, bucket, directory):
+    """{kind: Names} as the options ask for, defaults filled in. bucket: Place of the storage, or None."""
     asked, point = {}, params["id"]
     pair = params["database_pair"]
     if pair:
         live = pair["live"] or place.require_database()
         asked["database"] = Names(live, pair["replacement"], pair["undo"] or undo_name(live, point))
     pair = params["storage_pair"]
-    if pair:
+    if pair and bucket:
+        asked["storage"] = Names(buckets.live_name(bucket), resolved(pair["replacement"]),
+                                 resolved(pair["undo"] or os.path.join(directory, f"{point}.objects")))
+    elif pair:
+        if not pair["live"]:
+            raise ConfigError("storage_pair does not name the live directory.", reason="config_missing",
+                              hint="Give live, or config of a Kestra whose storage is a bucket.")
         live = resolved(pair["live"])
         asked["storage"] = Names(live, resolved(pair["replacement"]), resolved(pair["undo"] or f"{live}.kestra-dr-undo-{point}"))
     return asked
@@ -231,13 +261,24 @@ def database_store(module, redactor):
 
 def body(module, redactor):
     params = module.params
+    point = checked(params["id"])
     store, place = database_store(module, redactor)
+    bucket = objects.of_kestra(module, redactor, params["storage_credentials_file"])
     directory = Catalog(params["vault"], params["instance"]).below(DIRECTORY)
     known = {"instance": params["instance"], "run_id": params["run_id"], "recovery_point": params["recovery_point"]}
-    result = undo_point.ensure(
-        params["state"], directory, checked(params["id"]), asked_names(params, place),
-        {"database": store, "storage": DirectoryStore()},
-        dict(known, server=place.login.place), confirm=params["confirm"], check_mode=module.check_mode)
+    names = asked_names(params, place, bucket, directory)
+
+    def work(progress):
+        progress.phase(params["state"])
+        storage = buckets.BucketStore(bucket, progress.update) if bucket else DirectoryStore()
+        return undo_point.ensure(
+            params["state"], directory, point, names, {"database": store, "storage": storage},
+            dict(known, server=place.login.place), confirm=params["confirm"], check_mode=module.check_mode)
+
+    question = [params["state"], point, params["instance"], {kind: pair.all() for kind, pair in names.items()}]
+    job = jobs.Job(None if module.check_mode else params["job_dir"], "undo_point", jobs.fingerprint_of(question), redactor)
+    result = job.run(work)
+    result.pop("reattached")
     if not module._diff:
         result.pop("diff")
     return facts.trust(module, result)
@@ -247,15 +288,15 @@ def main():
     redactor = facts.FactRedactor()
     module = AnsibleModule(
         argument_spec=dict(
-            options.argument_spec(), **argument_spec(),
+            options.argument_spec(), **argument_spec(), **jobs.argument_spec(),
             state={"type": "str", "choices": ["possible", "swapped", "reverted", "absent"], "required": True},
             id={"type": "str", "required": True},
             engine={"type": "str", "choices": ["postgresql", "mysql"]},
             database_pair={"type": "dict", "options": {
                 "live": {"type": "str"}, "replacement": {"type": "str", "required": True}, "undo": {"type": "str"}}},
             storage_pair={"type": "dict", "options": {
-                "live": {"type": "path", "required": True}, "replacement": {"type": "path", "required": True},
-                "undo": {"type": "path"}}},
+                "live": {"type": "path"}, "replacement": {"type": "path", "required": True}, "undo": {"type": "path"}}},
+            storage_credentials_file={"type": "path", "no_log": False},
             recovery_point={"type": "str"},
             run_id={"type": "str"},
             confirm={"type": "str"}),

@@ -306,13 +306,14 @@ kdr_pip() {
     "$python" -m pip --disable-pip-version-check --no-input --quiet --retries 8 "$@" </dev/null
 }
 
-# kdr_lab_python [BACKEND [EDITION]]: after kdr_venv run; sets KDR_LAB_PYTHON for the laboratory's servers. They run as an account of
+# kdr_lab_python [BACKEND [EDITION [STORAGE]]]: after kdr_venv run; sets KDR_LAB_PYTHON for the laboratory's servers. They run as an account of
 # their own, which may be kept out of root's home.
 kdr_lab_python() {
     local modules="psycopg, yaml" packages="python3-psycopg python3-yaml"
     [ "${1:-}" != mysql ] || modules="cryptography, pymysql, yaml" packages="python3-cryptography python3-pymysql python3-yaml"
     # Archives of the Enterprise Edition are encrypted.
     [ "${2:-}" != enterprise ] || modules="cryptography, $modules" packages="python3-cryptography $packages"
+    [ "${3:-}" != s3 ] || modules="boto3, $modules" packages="python3-boto3 $packages"
     KDR_LAB_PYTHON=$KDR_VENV/bin/python
     # By way of a shell: setpriv itself may still enter every directory when it starts the program.
     # shellcheck disable=SC2016 # the name is the inner shell's

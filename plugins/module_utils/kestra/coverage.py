@@ -11,7 +11,7 @@ ENGINES = {"postgres": "postgresql", "mysql": "mysql", "h2": "h2", "sqlserver": 
            "elasticsearch": "elasticsearch", "memory": "memory"}
 JDBC_TYPES = ("postgres", "mysql", "h2", "sqlserver")
 COVERED_REPOSITORIES = ("postgres", "mysql")
-COVERED_STORAGES = ("local",)
+COVERED_STORAGES = ("local", "s3", "minio")
 # What may be shown of each storage type; the rest of its settings may be secret.
 STORAGE_SETTINGS = {
     "local": ("base-path",),
@@ -37,10 +37,8 @@ _REPOSITORY_HINTS = {
     "elasticsearch": "This version covers PostgreSQL and MySQL only.",
 }
 _STORAGE_HINTS = {
-    "s3": "Use the bucket's versioning and replication for now; this version covers local storage only.",
-    "minio": "Use the bucket's versioning and replication for now; this version covers local storage only.",
-    "gcs": "Use the bucket's versioning and replication for now; this version covers local storage only.",
-    "azure": "Use the container's versioning and replication for now; this version covers local storage only.",
+    "gcs": "Use the bucket's versioning and replication for now; this version covers local, s3 and minio.",
+    "azure": "Use the container's versioning and replication for now; this version covers local, s3 and minio.",
 }
 
 
@@ -97,4 +95,4 @@ def storage_problems(kind, where) -> list:
     return [_problem("storage", kind, "unsupported_storage",
                      f"Kestra's internal storage is {kind} (kestra.storage.type), which "
                      + ("is recognised but not covered." if known else "is unknown to this collection."),
-                     _STORAGE_HINTS.get(kind, "This version covers local storage only."))]
+                     _STORAGE_HINTS.get(kind, "Covered: " + ", ".join(COVERED_STORAGES) + "."))]

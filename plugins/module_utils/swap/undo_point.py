@@ -8,7 +8,7 @@ A store has kind, identities(names), possible(names) (could these names ever be 
 looks at what lies under the names, and goes on to the side that it is asked for.
 
 Storage goes first, the database last: its renames are one transaction, so it is the point at which the swap counts, and
-a storage rename is taken back without asking any server.
+a storage rename is taken back without asking any server. (Of a bucket it is the server that is asked; see buckets.py.)
 """
 from __future__ import annotations
 

@@ -21,7 +21,25 @@ from . import contents, points
 # Lines that differ although nothing has changed.
 _VOLATILE = _WRITTEN, _POINT, _CHOSEN = "Written: ", "Made from recovery point: ", "POINT="
 _SHOWN_KEYS = ("kestra.repository.type", "kestra.queue.type", "kestra.storage.type", "kestra.storage.local.base-path",
-               "kestra.secret.type")
+               "kestra.storage.s3.endpoint", "kestra.storage.s3.bucket", "kestra.storage.s3.path",
+               "kestra.storage.minio.endpoint", "kestra.storage.minio.port", "kestra.storage.minio.bucket", "kestra.secret.type")
+_BUCKET = """Put the objects of $TARGET/objects into the bucket, with boto3, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of an account that may
+write there; ENDPOINT, BUCKET and PREFIX (empty, or with a slash at its end) as kestra.storage says. Then start Kestra.
+
+python3 -c '
+import gzip, json, sys
+import boto3
+copy, endpoint, bucket, prefix = sys.argv[1:]
+s3 = boto3.client("s3", endpoint_url=endpoint)
+for line in gzip.open(f"{copy}/list.jsonl.gz", "rt"):
+    it = json.loads(line)
+    if it.get("d") == "deleted":
+        continue
+    digest = it.get("h", "")
+    body = open(f"{copy}/{digest[:2]}/{digest}", "rb") if it["s"] else b""
+    s3.put_object(Bucket=bucket, Key=prefix + it["k"], Body=body, Metadata=it.get("u", {}), **it.get("c", {}))
+' "$TARGET/objects" ENDPOINT BUCKET PREFIX
+"""
 
 
 def judge(kit, fresh, max_age_days, now) -> dict:
@@ -192,7 +210,9 @@ for entry in json.load(open(sys.argv[1]))["files"]:
     parts.append("Install Kestra in the version above, and leave it stopped.\n\n")
     if database:
         parts.append(_DATABASES[database["engine"]](database) + "\n")
-    if "storage" in components:
+    if components.get("storage", {}).get("strategy") == "objects":
+        parts.append(_BUCKET)
+    elif "storage" in components:
         parts.append("Put $TARGET/storage where kestra.storage.local.base-path says, with the owner it had, then start "
                      "Kestra.\n")
     return "".join(parts)

@@ -12,7 +12,20 @@ import shutil
 from pathlib import Path
 
 from . import DrillError
+from .bucket import Bucket
 from .database import aside_name
+
+
+def storage_size(storage) -> tuple:
+    """(files, bytes) of a directory or a Bucket."""
+    return storage.size() if isinstance(storage, Bucket) else tree_size(storage)
+
+
+def storage_trace(storage) -> set:
+    """What tells a storage that is there from one that was made in its place: a set, empty when there is none."""
+    if isinstance(storage, Bucket):
+        return storage.trace()
+    return {storage.stat().st_ino} if storage.exists() else set()
 
 
 def tree_size(path) -> tuple:
@@ -29,8 +42,11 @@ def tree_size(path) -> tuple:
 
 
 def destroy(database, storage) -> None:
-    """Destroys both for good. The directory is renamed first: Kestra may still be writing into it."""
+    """Destroys both for good. A directory is renamed first: Kestra may still be writing into it."""
     database.drop()
+    if isinstance(storage, Bucket):
+        storage.destroy()
+        return
     doomed = Path(storage).with_name(Path(storage).name + ".destroyed")
     os.rename(storage, doomed)
     shutil.rmtree(doomed)

@@ -67,7 +67,7 @@ class Result:
     @property
     def verified(self) -> bool:
         """Restored, every check passed, and the recovery point itself verified by its counts."""
-        return self.restored and not self.differs and self.verdict == "verified (counts)"
+        return self.restored and not self.differs and self.verdict in ("verified (counts)", "verified (references)")
 
 
 class Drill:
@@ -82,6 +82,8 @@ class Drill:
         self._ledger = ledger.Ledger()
         self._work = self._driver = self._poller = self._archive = None
         self._enterprise = options.edition == "enterprise"
+        # Of a bucket also that every file that the database names is in its list.
+        self._depth = "references" if options.storage == "s3" else "counts"
 
     def run(self) -> Result:
         """Everything up to the verdict. Raises DrillError when it cannot go on."""
@@ -250,15 +252,15 @@ class Drill:
         except ApiError as error:
             raise self._stuck("Kestra stopped answering before the disaster", error) from None
         facts = self._kestra.database.facts()
-        files, total = disaster.tree_size(self._kestra.target.storage)
+        files, total = disaster.storage_size(self._kestra.target.storage)
         how = self._kestra.plan_loss()
         self._note(aside=getattr(self._kestra, "aside", None))
         storage = self._kestra.target.storage
-        before = storage.stat().st_ino
+        before = disaster.storage_trace(storage)
         lost_at, wall = time.monotonic(), time.time()
         self._kestra.lose()
-        # A Kestra that still runs may have made a new storage directory at once.
-        if self._kestra.database.exists() or (storage.exists() and storage.stat().st_ino == before):
+        # A Kestra that still runs may have made a new storage directory, or new objects, at once.
+        if self._kestra.database.exists() or before & disaster.storage_trace(storage):
             raise DrillError("The disaster did not happen: the database or the storage is still there.")
         self.result.lost = (
             f"{how}: {facts['rows']:,} rows in {facts['tables']} tables ({size(facts['bytes'])}), "
@@ -346,18 +348,18 @@ class Drill:
         self.result.checks.append(check("a new execution in the restored Kestra", state == "SUCCESS", "SUCCESS", state))
         self._timeline.add("new execution", begin, time.monotonic())
         done = self._playbooks.run(
-            "verify", {"kestra_dr_recovery_point": self.result.chosen.id, "kestra_dr_verify_depth": "counts"}
+            "verify", {"kestra_dr_recovery_point": self.result.chosen.id, "kestra_dr_verify_depth": self._depth}
         )
         self.result.verdict = done.report.get("verdict") or "not reached"
         if done.rc and not done.report:
             raise DrillError(f"The verification could not run: {done.failure or 'see the log'}", self._playbooks.tail())
         self.result.checks.append(check(
-            "recovery point restored into a scratch server and counted", self.result.verdict == "verified (counts)",
-            "verified (counts)", self.result.verdict))
+            "recovery point restored into a scratch server and counted", self.result.verdict == f"verified ({self._depth})",
+            f"verified ({self._depth})", self.result.verdict))
         self.result.checks += [dict(one) for one in done.report.get("checks", [])]
         self.result.rto_proved = done.end - lost_at
         self._timeline.add("verify", done.begin, done.end)
-        self._console.step(f"verify --depth counts: {self.result.verdict} in {span(done.seconds)}")
+        self._console.step(f"verify --depth {self._depth}: {self.result.verdict} in {span(done.seconds)}")
 
     def tidy(self) -> str:
         """Takes the drill's own work out of a Kestra that lives on. Returns a line for the person, "" when all went."""

@@ -17,16 +17,18 @@ SIZES = ("small", "medium", "large")
 POINTS = ("offline", "pinned")
 BACKENDS = ("postgresql", "mysql")
 EDITIONS = ("oss", "enterprise")
+STORAGES = ("local", "s3")
 
 
 @dataclass
 class Options:
-    """What was asked: kestra and config are absolute paths or None (the lab's stand-in, on backend, as edition)."""
+    """What was asked: kestra and config are absolute paths or None (the lab's stand-in, on backend, as edition, with storage)."""
 
     kestra: str | None
     config: str | None
     backend: str
     edition: str
+    storage: str
     size: str
     point: str
     keep: bool
@@ -44,6 +46,7 @@ def parse(argv) -> Options:
     parser.add_argument("--config")
     parser.add_argument("--backend", choices=BACKENDS)
     parser.add_argument("--edition", choices=EDITIONS)
+    parser.add_argument("--storage", choices=STORAGES)
     parser.add_argument("--size", choices=SIZES, default="small")
     parser.add_argument("--point", choices=POINTS, default="pinned")
     parser.add_argument("--keep", action="store_true")
@@ -54,6 +57,10 @@ def parse(argv) -> Options:
         parser.error("--backend is for the stand-in; with --kestra the configuration names the database")
     if found.kestra and found.edition:
         parser.error("--edition is for the stand-in; a real Kestra has its own")
+    if found.kestra and found.storage:
+        parser.error("--storage is for the stand-in; with --kestra the configuration names it")
+    if found.edition == "enterprise" and found.storage == "s3":
+        parser.error("--edition enterprise is on local storage only")
     if found.edition == "enterprise" and found.backend == "mysql":
         parser.error("--edition enterprise is on PostgreSQL only")
     if found.kestra:
@@ -62,5 +69,5 @@ def parse(argv) -> Options:
             parser.error(f"{found.kestra} is not an executable file")
         if not os.path.isfile(found.config):
             parser.error(f"{found.config} is not a file")
-    return Options(found.kestra, found.config, found.backend or BACKENDS[0], found.edition or EDITIONS[0], found.size, found.point,
-                   found.keep)
+    return Options(found.kestra, found.config, found.backend or BACKENDS[0], found.edition or EDITIONS[0],
+                   found.storage or STORAGES[0], found.size, found.point, found.keep)

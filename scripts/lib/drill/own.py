@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from . import DrillError, control, disaster, inventory
+from .bucket import Bucket
 from .database import database_of
 from .health import is_up
 from .target import describe, own_configuration, write_environment_file
@@ -61,6 +62,8 @@ class OwnKestra:
                 "The drill starts and stops Kestra itself. Stop yours first (systemctl stop kestra).",
             )
         reason = self.database.why_not_movable()
+        if isinstance(self.target.storage, Bucket):
+            reason = f"its storage is the {self.target.storage}, which has no name to change"
         if reason is None and self.target.storage.exists():
             reason = disaster.why_not_movable(self.target.storage)
         if reason:

@@ -62,8 +62,9 @@ def account(root, uid):
 ENTERPRISE = "1.3.26"
 
 
-def variables(directory, root, uid, python, ports, backend="postgresql", programs=None, edition="oss") -> dict:
-    """The variables of the role and of the playbooks. programs: directory of the backend's programs, if not the system's."""
+def variables(directory, root, uid, python, ports, backend="postgresql", programs=None, edition="oss", s3_server=None) -> dict:
+    """The variables of the role and of the playbooks. programs: directory of the backend's programs, if not the system's.
+    s3_server: the program of the server in whose bucket the storage is, if it is to be in one."""
     found = {
         "kestra_dr_lab_directory": str(directory), "kestra_dr_lab_python": str(python), "kestra_dr_lab_install": False,
         "kestra_dr_lab_started": False, "kestra_dr_lab_flows": False,
@@ -79,6 +80,8 @@ def variables(directory, root, uid, python, ports, backend="postgresql", program
         found.update({
             "kestra_dr_lab_kestra_edition": "EE", "kestra_dr_lab_kestra_version": ENTERPRISE, "kestra_dr_drain_seconds": 3,
             "kestra_dr_cli": {"executable": str(directory / "bin" / "kestra")}})
+    if s3_server:
+        found.update({"kestra_dr_lab_s3_server": s3_server, "kestra_dr_lab_s3_port": ports[3]})
     user = account(root, uid)
     return dict(found, kestra_dr_lab_user=user) if user else found
 
@@ -109,11 +112,11 @@ class StandIn:
         if not os.geteuid() and self.directory.parent == self._lab.root:
             self._lab.root.chmod(0o711)
         begin = time.monotonic()
-        ports = free_ports(3)
+        ports = free_ports(4)
         backend = self._options.backend
         lab_variables = variables(
             self.directory, self._lab.root, os.geteuid(), self._python, ports, backend, os.environ.get("KDR_LAB_BIN"),
-            self._edition)
+            self._edition, os.environ["KDR_S3_SERVER"] if self._options.storage == "s3" else None)
         scripts = {verb: f"{self._command} {verb}" for verb in ("start", "stop", "status")}
         extra = dict(lab_variables, kestra_dr_repository_password_file=str(self.directory / "restic-password"))
         structure = inventory.build(

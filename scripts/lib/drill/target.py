@@ -11,9 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import DrError
-from ansible_collections.kestra_community.dr.plugins.module_utils.kestra import config, env_file, sources
+from ansible_collections.kestra_community.dr.plugins.module_utils.kestra import (
+    buckets,
+    config,
+    env_file,
+    sources,
+)
 
 from . import DrillError
+from .bucket import Bucket
 
 _PLACEHOLDER = re.compile(r"\$\{\s*([A-Za-z_][A-Za-z0-9_.]*)")
 # What Kestra itself reads from its environment: overrides of its settings, secrets and variables of flows.
@@ -30,7 +36,7 @@ class Target:
     scripts: dict
     api_url: str
     health_url: str
-    storage: Path
+    storage: Path | Bucket
     api_user: str | None = None
     api_password: str | None = field(default=None, repr=False)
     health_headers: dict = field(default_factory=dict, repr=False)
@@ -72,7 +78,10 @@ def describe(configuration, *, title, config_files, environment_files, scripts) 
         configuration.require_supported()
         credentials, api = configuration.database_credentials(), configuration.api_credentials()
         api_url, management = configuration.api_url(), configuration.management_url()
-        storage = configuration.describe_storage()["base_path"]
+        if configuration.storage_type() in buckets.TYPES:
+            storage = Bucket(buckets.settings(configuration))
+        else:
+            storage = Path(configuration.describe_storage()["base_path"])
     except DrError as error:
         raise DrillError(error.message, error.hint) from None
     if not api_url or not management:
@@ -86,7 +95,7 @@ def describe(configuration, *, title, config_files, environment_files, scripts) 
         headers["Authorization"] = f"Basic {token}"
     return Target(
         title=title, config_files=list(config_files), environment_files=list(environment_files), scripts=scripts,
-        api_url=api_url, health_url=management + "/health", storage=Path(storage), api_user=api["user"],
+        api_url=api_url, health_url=management + "/health", storage=storage, api_user=api["user"],
         api_password=api["password"], health_headers=headers, credentials=credentials,
     )
 

@@ -13,7 +13,13 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.kestra_community.dr.tests.integration.flows.labs import EnterpriseLab, MysqlLab, PostgresqlLab
+from ansible_collections.kestra_community.dr.tests.integration.flows.labs import (
+    BucketLab,
+    EnterpriseLab,
+    MysqlLab,
+    PostgresqlLab,
+)
+from ansible_collections.kestra_community.dr.tests.integration.object_storage import s3_server
 
 
 @contextlib.contextmanager
@@ -55,6 +61,18 @@ def mysql_lab():
         pytest.skip("no MySQL server here (KESTRA_DR_TEST_MYSQL_BIN)")
     with running(MysqlLab) as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def bucket_lab():
+    if not s3_server.PROGRAM:
+        pytest.skip("no S3 server: KESTRA_DR_TEST_S3_SERVER names none (scripts/lib/s3.sh builds it)")
+    server = s3_server.Server().start()
+    try:
+        with running(lambda directory: BucketLab(directory, server)) as found:
+            yield found
+    finally:
+        server.destroy()
 
 
 @pytest.fixture(scope="session")

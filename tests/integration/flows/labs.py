@@ -388,6 +388,44 @@ class MysqlLab(Lab):
         return [int((self.lab / "mysql" / "mysql.pid").read_text())]
 
 
+class BucketLab(PostgresqlLab):
+    """PostgreSQL with the storage in a bucket of an S3 server, which Kestra opens as a user of its own."""
+
+    def __init__(self, directory, server):
+        super().__init__(directory)
+        # Its own: the server's administration has it as an argument, which a lab beside this one would see.
+        self.core = "hushBkt" + os.urandom(6).hex()
+        self.secret = f"{self.core}/+ %&$x='"
+        self.server, self.bucket = server, "kestra"
+        self.watch = Watch(dict(CORES, **{"secret key of the bucket": self.core}))
+        server.user("kestra", self.secret, "admin")
+        server.bucket(self.bucket)
+        self.variables["kestra_dr_lab_kestra_settings"]["kestra"]["storage"] = {
+            "type": "s3", "s3": {"endpoint": server.endpoint, "bucket": self.bucket, "force-path-style": "true",
+                                 "access-key": "kestra", "secret-key": "${KESTRA_LAB_BUCKET_SECRET}"}}
+        self.write_inventory()
+
+    def harden(self):
+        super().harden()
+        with open(self.lab / "kestra" / "kestra.env", "a", encoding="utf-8") as handle:
+            handle.write(f"KESTRA_LAB_BUCKET_SECRET={quoted(self.secret)}\n")
+
+    def objects(self):
+        """{key: (content, user metadata, content type)} of the whole bucket."""
+        client, found = self.server.client(), {}
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket):
+            for item in page.get("Contents", ()):
+                answer = client.get_object(Bucket=self.bucket, Key=item["Key"])
+                found[item["Key"]] = (answer["Body"].read(), answer["Metadata"], answer["ContentType"])
+        return found
+
+    def empty(self):
+        """Deletes every object that is there."""
+        client = self.server.client()
+        for key in self.objects():
+            client.delete_object(Bucket=self.bucket, Key=key)
+
+
 class Enterprise:
     """The stand-in's Enterprise face, with a login. Put in front of the Lab of a database."""
 

@@ -29,7 +29,7 @@ def test_help_needs_no_set_up():
     done = call("--help")
     assert done.returncode == 0
     assert done.stdout.startswith("Usage: scripts/drill") and done.stderr == ""
-    for option in ("--backend", "--edition", "--kestra", "--config", "--size", "--point", "--keep"):
+    for option in ("--backend", "--edition", "--storage", "--kestra", "--config", "--size", "--point", "--keep"):
         assert option in done.stdout
 
 
@@ -43,6 +43,9 @@ def test_help_needs_no_set_up():
     (["--edition", "cloud"], "--edition cannot be cloud"),
     (["--kestra", "/bin/sh", "--config", "/etc/passwd", "--edition", "enterprise"], "a real Kestra has its own"),
     (["--edition=enterprise", "--backend=mysql"], "PostgreSQL only"),
+    (["--storage", "tape"], "--storage cannot be tape"),
+    (["--kestra", "/bin/sh", "--config", "/etc/passwd", "--storage", "s3"], "the configuration names it"),
+    (["--edition=enterprise", "--storage=s3"], "local storage only"),
     (["--frobnicate"], "unknown argument: --frobnicate"),
     (["small"], "unknown argument: small"),
     (["--kestra", "/bin/sh"], "belong together"),
@@ -60,7 +63,7 @@ def test_wrong_usage_ends_with_64_before_the_set_up(arguments, said):
 def test_defaults():
     found = options.parse([])
     assert (found.kestra, found.config, found.backend, found.size, found.point, found.keep) == (
-        None, None, "postgresql", "small", "pinned", False) and found.edition == "oss"
+        None, None, "postgresql", "small", "pinned", False) and (found.edition, found.storage) == ("oss", "local")
 
 
 def test_paths_become_absolute(tmp_path, monkeypatch):

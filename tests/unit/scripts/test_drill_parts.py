@@ -267,6 +267,18 @@ def test_storage_that_cannot_be_renamed_is_refused(tmp_path):
     assert "not a directory" in disaster.why_not_movable(tmp_path / "none")
 
 
+def test_a_storage_made_in_the_place_of_another_is_told_apart(tmp_path):
+    storage = tmp_path / "storage"
+    storage.mkdir()
+    before = disaster.storage_trace(storage)
+    assert before & disaster.storage_trace(storage)
+    (tmp_path / "other").mkdir()
+    storage.rename(tmp_path / "gone")
+    assert disaster.storage_trace(storage) == set()
+    (tmp_path / "other").rename(storage)
+    assert not before & disaster.storage_trace(storage)
+
+
 # -- lab directory, processes
 
 def test_two_drills_do_not_share_a_lab(tmp_path):

@@ -130,9 +130,19 @@ def _credentials(params, known, environment) -> dict:
     return {name: known.get(name) for name in ("access_key", "secret_key", "session_token")}
 
 
-def of_module(module, redactor) -> Place:
-    """The Place of a module with argument_spec(); its secrets are made known to module and redactor. Raises ConfigError."""
-    params, known = module.params, None
+def of_kestra(module, redactor, credentials_file=None) -> Place | None:
+    """The Place of Kestra's storage for a module whose options include config; None where that is no bucket or not given."""
+    config = module.params["config"]
+    if not kestra_options.given(config) or kestra_options.configuration_from_params(config).storage_type() not in buckets.TYPES:
+        return None
+    params = {name: option.get("default") for name, option in argument_spec().items()}
+    return of_module(module, redactor, dict(params, config=config, credentials_file=credentials_file))
+
+
+def of_module(module, redactor, params=None) -> Place:
+    """The Place of a module with argument_spec(), or of options like its own; its secrets are made known to module and
+    redactor. Raises ConfigError."""
+    params, known = params or module.params, None
     if kestra_options.given(params["config"]):
         configuration = kestra_options.configuration_from_params(params["config"])
         kestra_options.protect(module, configuration, redactor)

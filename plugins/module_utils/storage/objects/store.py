@@ -50,9 +50,14 @@ class Store:
         shutil.rmtree(self._new, ignore_errors=True)
         os.mkdir(self._new, 0o700)
 
+    @property
+    def present(self) -> bool:
+        """Whether the directory is such a copy."""
+        return os.path.exists(os.path.join(self.path, MARK))
+
     def require(self) -> None:
         """Raises StateError when the directory is no such copy."""
-        if not os.path.exists(os.path.join(self.path, MARK)):
+        if not self.present:
             raise StateError(f"{self.path} is no copy of a bucket.", reason="copy_missing",
                              hint="Restore it from the repository first.")
 

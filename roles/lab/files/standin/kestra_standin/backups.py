@@ -129,7 +129,10 @@ def _cipher(key):
 
 
 def _base(configuration):
-    return configuration.get("kestra.storage.local.base-path", "/tmp/kestra/storage")
+    kind, settings = config.storage(configuration)
+    if kind != "local":
+        raise BackupError("this stand-in writes archives into a local storage only, not into %s" % kind)
+    return settings["base"]
 
 
 def _summary(name, counted):

@@ -174,6 +174,25 @@ def database(configuration):
     }, **own(configuration, base, query))
 
 
+def storage(configuration):
+    """(kestra.storage.type, settings for storage.opened)."""
+    kind = configuration.get("kestra.storage.type", "local")
+    base = "kestra.storage.%s." % kind
+    if kind == "local":
+        return kind, {"base": configuration.get(base + "base-path", "/tmp/kestra/storage")}
+    if kind not in ("s3", "minio"):
+        raise ConfigurationError("this stand-in has no storage of type %s" % kind)
+    found = {name.replace("-", "_"): configuration.get(base + name)
+             for name in ("endpoint", "region", "bucket", "access-key", "secret-key", "path")}
+    if not found["bucket"]:
+        raise ConfigurationError(base + "bucket is not set")
+    if kind == "minio" and found["endpoint"] and "://" not in found["endpoint"]:
+        scheme = "https" if configuration.flag(base + "secure", False) else "http"
+        found["endpoint"] = "%s://%s:%s" % (scheme, found["endpoint"], configuration.get(base + "port", 9000))
+    style = configuration.flag(base + "force-path-style", False) if kind == "s3" else not configuration.flag(base + "vhost", False)
+    return kind, dict(found, path_style=style)
+
+
 def elasticsearch(configuration):
     """Settings of the indices, from kestra.elasticsearch."""
     base = "kestra.elasticsearch."

@@ -257,8 +257,8 @@ _COLUMNS = {
 _state = {}
 
 
-def _begin(engine, settings, base, tenant, seed, until):
-    _state.update(store=database.store(engine, settings), storage=storage.LocalStorage(base, tenant),
+def _begin(engine, settings, place, tenant, seed, until):
+    _state.update(store=database.store(engine, settings), storage=storage.opened(*place, tenant),
                   maker=Maker(seed, until, tenant))
 
 
@@ -284,7 +284,7 @@ def fill(configuration, options, show=lambda text: None):
     began = time.monotonic()
     tenant = "main" if version_tuple(personality(configuration.environ)) >= (0, 23) else None
     engine, settings = config.database(configuration)
-    base = configuration.get("kestra.storage.local.base-path", "/tmp/kestra/storage")
+    where = config.storage(configuration)
     store = database.store(engine, settings)
     store.migrate(version_tuple(personality(configuration.environ)), _Quiet())
     plan = {table: int(options.rows * share) for table, share in SHAPES[options.shape].items()}
@@ -297,12 +297,12 @@ def fill(configuration, options, show=lambda text: None):
     _load(store, rows)
     # The processes below must not share a connection of this one.
     store.close()
-    place = storage.LocalStorage(base, tenant)
+    place = storage.opened(*where, tenant)
     for path, (content, metadata) in written.items():
         place.put(path, content, metadata)
     jobs = [(number, min(CHUNK, plan["executions"] - number * CHUNK), plan)
             for number in range(-(-plan["executions"] // CHUNK))]
-    arguments = (engine, settings, base, tenant, options.seed, until)
+    arguments = (engine, settings, where, tenant, options.seed, until)
     # Chunks are small enough for every process to stay busy to the end, whatever the number of rows.
     with ProcessPoolExecutor(options.jobs, initializer=_begin, initargs=arguments) as pool:
         for done in itertools.accumulate(pool.map(_write_chunk, jobs)):

@@ -18,7 +18,7 @@ from .executor import Executor
 from .indexer import Indexer
 from .scheduler import Scheduler
 from .services import Coordinator, Liveness, Registry
-from .storage import LocalStorage
+from .storage import opened
 from .web import Answer, Api, Management
 from .worker import Worker
 
@@ -42,11 +42,7 @@ class Server:
         self.kinds = [one for one in ROLES[kind] if one not in left_out]
         self.url = configuration.get("kestra.url")
         self.liveness = Liveness(configuration)
-        storage_type = configuration.get("kestra.storage.type", "local")
-        if storage_type != "local":
-            raise config.ConfigurationError("this stand-in has no storage of type %s" % storage_type)
-        self.storage = LocalStorage(
-            configuration.get("kestra.storage.local.base-path", "/tmp/kestra/storage"), self.tenant)
+        self.storage = opened(*config.storage(configuration), self.tenant)
         self.temporary = configuration.get("kestra.tasks.tmp-dir.path", tempfile.gettempdir())
         os.makedirs(self.temporary, exist_ok=True)
         self.store = database.store(*config.database(configuration))
@@ -60,8 +56,8 @@ class Server:
         self._loops, self._signals, self._halt = [], [], threading.Event()
 
     def storage_missing(self):
-        """True when the storage directory is gone."""
-        return not os.path.isdir(self.storage.base)
+        """True when the storage is gone."""
+        return self.storage.missing()
 
     # loops ----------------------------------------------------------------------------------------------------
 

@@ -79,6 +79,10 @@ class LocalStorage:
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             raise StorageError("%s does not exist" % uri) from None
 
+    def missing(self):
+        """True when the directory is gone."""
+        return not os.path.isdir(self.base)
+
     def exists(self, uri):
         """True for a file or directory."""
         return os.path.exists(self.path(uri))
@@ -110,6 +114,14 @@ class LocalStorage:
                     below = os.path.relpath(os.path.join(directory, name), top)
                     found.append(path.rstrip("/") + "/" + below)
         return sorted(found)
+
+
+def opened(kind, settings, tenant=None):
+    """The storage that config.storage() tells of."""
+    if kind == "local":
+        return LocalStorage(settings["base"], tenant)
+    from .bucket import BucketStorage  # needs the SDK
+    return BucketStorage(settings, tenant)
 
 
 def namespace_path(namespace):
