@@ -91,10 +91,20 @@ options:
   jobs:
     description: Parallel connections of the restore. Default is one for each core.
     type: int
+  snapshots_location:
+    description:
+      - Needed beyond V(digest) for a recovery point of Elasticsearch. A directory below C(path.repo), as the nodes of the cluster of
+        O(login_host) see it, where the fetched snapshots lie meanwhile. They are registered for reading only.
+    type: str
+  snapshots_path:
+    description: The same directory as the host the module runs on sees it. Default is O(snapshots_location).
+    type: path
   login_host:
     description:
       - Name or address of a scratch server, PostgreSQL or MySQL as the recovery point has it. A database is created there
         and dropped at the end.
+      - For a recovery point of Elasticsearch, the URL of a cluster, which is needed. Its indices go under names of their own, beside
+        whatever is there, and are deleted at the end, so it may be the one the recovery point was taken from.
       - Without it and O(login_unix_socket), a private server is started from programs on this host.
       - The server the recovery point was taken from is refused.
     type: str
@@ -208,6 +218,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kestra_community.dr.plugins.module_utils.core import jobs, wiring
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import ConfigError, IntegrityError
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.secrets import Redactor
+from ansible_collections.kestra_community.dr.plugins.module_utils.engines.elasticsearch import options as elasticsearch
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.mysql import options as mysql
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import options as postgresql
 from ansible_collections.kestra_community.dr.plugins.module_utils.vault import (
@@ -219,6 +230,7 @@ from ansible_collections.kestra_community.dr.plugins.module_utils.vault import (
     verify,
 )
 from ansible_collections.kestra_community.dr.plugins.module_utils.vault.restic import Restic
+from ansible_collections.kestra_community.dr.plugins.module_utils.vault.verify_elasticsearch import Elasticsearch
 from ansible_collections.kestra_community.dr.plugins.module_utils.vault.verify_mysql import Mysql
 from ansible_collections.kestra_community.dr.plugins.module_utils.vault.verify_postgresql import Postgresql
 
@@ -231,7 +243,12 @@ def scratch_login(params, redactor, kind):
     """The scratch server the options name, or None."""
     if not (params["login_host"] or params["login_unix_socket"]):
         return None
-    if kind == "mysql":
+    if kind == "elasticsearch":
+        login = {name: params[name] for name in ("login_user", "login_password", "login_password_file")}
+        found = elasticsearch.resolve({
+            **dict.fromkeys(elasticsearch.argument_spec()), **login,
+            "login_hosts": [params["login_host"]], "ca_path": params["ssl_root_cert"], "validate_certs": True, "timeout": 60.0})
+    elif kind == "mysql":
         found = mysql.resolve(dict(mysql.of_shared(params), database=None))
     else:
         found = postgresql.resolve(dict(params, database=None, schema=None))
@@ -240,10 +257,12 @@ def scratch_login(params, redactor, kind):
 
 
 def engine(params, redactor, kind):
-    """What knows the dumps of an engine. kind: of the component database."""
+    """What knows the dumps of an engine. kind: of the component database, or of search."""
     login = scratch_login(params, redactor, kind)
     own = {"base": params["scratch_dir"], "user": params["scratch_user"], "bin_dir": params["bin_dir"],
            "jobs": params["jobs"]}
+    if kind == "elasticsearch":
+        return Elasticsearch(login, params["snapshots_location"], params["snapshots_path"])
     if kind == "mysql":
         return Mysql(login=login, **own)
     return Postgresql(login=login, redactor=redactor, **own)
@@ -280,7 +299,7 @@ def main():
         depth={"type": "str", "choices": list(verify.DEPTHS_HERE), "default": "counts"},
         references_percent={"type": "int", "default": 100}, references_seed={"type": "str", "no_log": False},
         work_dir={"type": "path"}, scratch_dir={"type": "path"}, scratch_user={"type": "str"}, bin_dir={"type": "path"},
-        jobs={"type": "int"})
+        jobs={"type": "int"}, snapshots_location={"type": "str"}, snapshots_path={"type": "path"})
     module = AnsibleModule(
         argument_spec=spec, supports_check_mode=True, required_one_of=options.REQUIRED_ONE_OF,
         mutually_exclusive=options.MUTUALLY_EXCLUSIVE + postgresql.MUTUALLY_EXCLUSIVE)
@@ -296,7 +315,8 @@ def main():
         restic = Restic(options.from_options(params), redactor)
         if module.check_mode:
             return dict(look_only(vault, point, restic), id=point, instance_id=vault.manifest(point)["instance"]["id"])
-        database = vault.manifest(point)["components"].get("database") or {}
+        parts = vault.manifest(point)["components"]
+        database = parts.get("database") or parts.get("search") or {}
         tester = engine(params, redactor, database.get("engine"))
 
         def work(progress):

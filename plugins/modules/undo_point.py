@@ -206,7 +206,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kestra_community.dr.plugins.module_utils.core import jobs, wiring
-from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import ConfigError
+from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import ConfigError, RefusedError
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines import facts
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.mysql import options as mysql
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import options
@@ -251,8 +251,14 @@ def engine_of(params):
 
 
 def database_store(module, redactor):
-    """(the store of the engine's databases, the Place they are at)."""
-    if engine_of(module.params) == "mysql":
+    """(the store of the engine's databases, the Place they are at), both None where indices are swapped by themselves."""
+    engine = engine_of(module.params)
+    if engine == "elasticsearch":
+        if module.params["database_pair"]:
+            raise RefusedError("Indices are not swapped by this module.", reason="unsupported_database",
+                               hint="elasticsearch_restore does that (mode: swap), and back again.")
+        return None, None
+    if engine == "mysql":
         place = mysql.of_module(module, redactor, mysql.of_shared(module.params))
         return MysqlStore(place.login), place
     place = options.of_module(module, redactor)
@@ -273,7 +279,7 @@ def body(module, redactor):
         storage = buckets.BucketStore(bucket, progress.update) if bucket else DirectoryStore()
         return undo_point.ensure(
             params["state"], directory, point, names, {"database": store, "storage": storage},
-            dict(known, server=place.login.place), confirm=params["confirm"], check_mode=module.check_mode)
+            dict(known, server=place and place.login.place), confirm=params["confirm"], check_mode=module.check_mode)
 
     question = [params["state"], point, params["instance"], {kind: pair.all() for kind, pair in names.items()}]
     job = jobs.Job(None if module.check_mode else params["job_dir"], "undo_point", jobs.fingerprint_of(question), redactor)

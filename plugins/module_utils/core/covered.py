@@ -27,8 +27,10 @@ def to_take(asked, consistency) -> dict:
 def to_restore(asked, held) -> dict:
     """{"components", "problems"} of a restore. held: the names of the recovery point's components.
 
-    A database holds all that is in the metadata archive: beside it the archive is left out.
+    A database holds all that is in the metadata archive: beside it the archive is left out. In Elasticsearch the data are
+    the component search; its queue is filled anew from that.
     """
+    held = ["database" if name == "search" else name for name in held if name != "queue"]
     listed = list(KNOWN) if asked is None else _listed(asked)
     problems = _wrong_names(listed)
     components = [name for name in listed if name in held]

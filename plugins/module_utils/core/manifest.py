@@ -19,6 +19,7 @@ SCHEMA = 1
 COLLECTION = "1.0.0"  # the version in galaxy.yml; a test compares them
 MODES = ("offline", "pinned", "drained", "live")
 COMPONENTS = ("database", "storage", "metadata", "config", "search", "queue")
+REBUILD = "rebuild"  # the strategy of a component that is only described: a restore makes it anew
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _TABLE = re.compile(r"[^.]+\..+", re.DOTALL)
 
@@ -80,13 +81,18 @@ def validate(manifest) -> None:
         raise _wrong("components", "is empty: a recovery point without components protects nothing")
     for name in sorted(components):
         validate_component(name, components[name])
-    held_inside = all(component["held"] == "vault" for component in components.values())
+    held_inside = self_contained(components)
     if manifest.get("self_contained") is not held_inside:
         raise _wrong("self_contained", f"must be {str(held_inside).lower()} for these components")
     _in_flight(_child(manifest, "", "in_flight"))
     timings = _child(manifest, "", "timings")
     for name in timings:
         _number(timings, "timings", name)
+
+
+def self_contained(components) -> bool:
+    """Whether the vault alone is enough: nothing is held elsewhere but what is made anew from the other components."""
+    return all(component["held"] == "vault" or component["strategy"] == REBUILD for component in components.values())
 
 
 def validate_component(name: str, component, *, sealed=True) -> None:
@@ -115,9 +121,11 @@ def validate_component(name: str, component, *, sealed=True) -> None:
         _count(component, at, "files")
     if name == "database":
         _database(component, at)
+    if name == "search":
+        _search(component, at)
     if "list" in component:
         _list(_child(component, at, "list"), f"{at}.list")
-    elif name == "storage":
+    elif name in ("storage", "search"):
         raise _wrong(f"{at}.list", "is missing")
 
 
@@ -136,6 +144,18 @@ def _database(component, at) -> None:
         raise _wrong(f"{at}.files", "must list the files of the dump")
     if sum(entry["size"] for entry in component["files"]) != component["bytes"]:
         raise _wrong(f"{at}.bytes", "is not the sum of the files' sizes")
+
+
+def _search(component, at) -> None:
+    for key in ("snapshot_name", "snapshot_uuid"):
+        _text(component, at, key)
+    identity = _child(component, at, "identity")
+    for key in ("cluster_uuid", "server_version", "index_prefix"):
+        _text(identity, f"{at}.identity", key)
+    counts = _child(component, at, "counts")
+    for index in counts:
+        _count(counts, f"{at}.counts", index)
+    _child(component, at, "objects")
 
 
 def _files(entries, at) -> None:

@@ -245,6 +245,9 @@ class Configuration:
         Raises ConfigError when the repository is none of these or a value cannot be resolved.
         """
         self.require_supported(("repository",))
+        kind = self.repository_type()
+        if kind not in JDBC_TYPES:
+            raise ConfigError(f"Kestra keeps its data in {kind}, not in a database.", reason="unsupported_repository")
         name, target = self._target()
         user, password = self._credentials(name, target)
         extra = jdbc.libpq_options(target) if target.driver == "postgresql" else jdbc.connector_options(target)

@@ -10,7 +10,7 @@ import re
 ENGINES = {"postgres": "postgresql", "mysql": "mysql", "h2": "h2", "sqlserver": "sqlserver",
            "elasticsearch": "elasticsearch", "memory": "memory"}
 JDBC_TYPES = ("postgres", "mysql", "h2", "sqlserver")
-COVERED_REPOSITORIES = ("postgres", "mysql")
+COVERED_REPOSITORIES = ("postgres", "mysql", "elasticsearch")
 COVERED_STORAGES = ("local", "s3", "minio")
 # What may be shown of each storage type; the rest of its settings may be secret.
 STORAGE_SETTINGS = {
@@ -34,7 +34,6 @@ _REPOSITORY_HINTS = {
           "and copy the database file yourself.",
     "sqlserver": "Use SQL Server's own BACKUP DATABASE and RESTORE DATABASE, or move to PostgreSQL.",
     "memory": "It is gone at every stop, so there is nothing to back up: move to PostgreSQL.",
-    "elasticsearch": "This version covers PostgreSQL and MySQL only.",
 }
 _STORAGE_HINTS = {
     "gcs": "Use the bucket's versioning and replication for now; this version covers local, s3 and minio.",
@@ -59,6 +58,7 @@ def queue_problems(repository, queue, version) -> list:
     if queue is None:
         return [_problem("queue", None, "incomplete", "kestra.queue.type is not set.",
                          "Name the files, the unit or the environment Kestra is started with.")]
+    # With Elasticsearch it is in Kafka, and a restore fills it anew.
     expected = "kafka" if repository == "elasticsearch" else repository
     if queue == expected:
         return []
@@ -66,8 +66,8 @@ def queue_problems(repository, queue, version) -> list:
         return [_problem("queue", queue, "unsupported_queue",
                          "Kestra's queue is in memory (kestra.queue.type: memory); work under way is lost at every "
                          "stop and cannot be backed up.",
-                         "Use the queue of the database: kestra.queue.type: "
-                         f"{repository if repository in COVERED_REPOSITORIES else 'postgres'}.")]
+                         "Use the queue that belongs to the repository: kestra.queue.type: "
+                         f"{expected if repository in COVERED_REPOSITORIES else 'postgres'}.")]
     if queue in JDBC_TYPES or version is None or _major(version) < 2:
         why = ("two different databases are not covered" if queue in JDBC_TYPES else
                "before Kestra 2.0 they have to match")
@@ -77,7 +77,8 @@ def queue_problems(repository, queue, version) -> list:
                          "this version.")]
     return [_problem("queue", queue, "unsupported_queue",
                      f"Kestra's queue is {queue} (kestra.queue.type), which this version does not cover.",
-                     "Covered: the queue in the same database as the repository (kestra.queue.type: postgres or mysql).")]
+                     "Covered: the queue in the same database as the repository (kestra.queue.type: postgres or mysql), and "
+                     "Kafka with Elasticsearch.")]
 
 
 def _major(version) -> int:

@@ -189,7 +189,7 @@ On a machine with restic, after the commands of section 2. Choose a recovery poi
 
 {_CHOSEN}{facts["point"]}
 TARGET=/restore
-for component in manifest {' '.join(sorted(components))}; do
+for component in manifest {' '.join(name for name in sorted(components) if components[name]["held"] == "vault")}; do
     restic restore latest --tag "{_tag(instance)},point=$POINT,component=$component" --target "$TARGET" || break
 done
 
@@ -210,6 +210,8 @@ for entry in json.load(open(sys.argv[1]))["files"]:
     parts.append("Install Kestra in the version above, and leave it stopped.\n\n")
     if database:
         parts.append(_DATABASES[database["engine"]](database) + "\n")
+    if "search" in components:
+        parts.append(_search(components["search"]) + "\n")
     if components.get("storage", {}).get("strategy") == "objects":
         parts.append(_BUCKET)
     elif "storage" in components:
@@ -280,6 +282,23 @@ account that the settings above name, and grant it everything on the database:
 
 mysql -e 'CREATE DATABASE `{database["identity"]["database"]}`'
 {read} | mysql {name}
+"""
+
+
+def _search(component) -> str:
+    name, path = component["snapshot_name"], component["path"]
+    return f"""\
+The indices, into Elasticsearch {component["identity"]["server_version"]} or newer of the same major version or the next. Put
+$TARGET{path} below path.repo of every node, readable for its account, as PLACE, and with none of Kestra's indices there:
+
+curl -X PUT "$ELASTICSEARCH/_snapshot/restored" -H 'Content-Type: application/json' \\
+    -d '{{"type": "fs", "settings": {{"location": "PLACE", "readonly": true}}}}'
+curl -X POST "$ELASTICSEARCH/_snapshot/restored/{name}/_restore?wait_for_completion=true" -H 'Content-Type: application/json' \\
+    -d '{{"indices": "{component["identity"]["index_prefix"]}*", "include_global_state": false}}'
+
+Then, with the storage in place and before Kestra starts, fill its queue in Kafka, which holds nothing of the old one:
+
+kestra sys-ee restore-queue --no-triggers-execution-id --config FILE
 """
 
 

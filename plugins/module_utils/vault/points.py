@@ -157,7 +157,7 @@ def build_manifest(catalog: Catalog, point, given, *, sealed) -> dict:
         **_UNKNOWN, **{name: given[name] for name in _FROM_ROLE if given.get(name)},
         "schema": manifests.SCHEMA, "id": point, "created": catalog.open_facts(point)["created"], "sealed": sealed,
         "collection": manifests.COLLECTION, "instance": instance, "components": components,
-        "self_contained": all(facts["held"] == "vault" for facts in components.values())}
+        "self_contained": manifests.self_contained(components)}
     manifests.validate(manifest)
     if instance["name"] != catalog.instance:
         raise IntegrityError(f"The manifest is of {instance['name']!r}, the vault's instance is {catalog.instance!r}.",

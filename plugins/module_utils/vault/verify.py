@@ -34,7 +34,8 @@ from .points import tag_value, tags
 DEPTHS_HERE = DEPTHS[:DEPTHS.index("references") + 1]
 _EXAMPLES = 20
 _BUCKETS = ("s3", "minio")
-_KNOWN = {"database": ("postgresql", "mysql"), "storage": ("local", *_BUCKETS), "config": ("bundle",), "metadata": ("kestra",)}
+_KNOWN = {"database": ("postgresql", "mysql"), "storage": ("local", *_BUCKETS), "config": ("bundle",), "metadata": ("kestra",),
+          "search": ("elasticsearch",)}
 
 
 def verify(catalog: Catalog, point, depth, restic, progress, *, engine=None, work_dir=None, percent=100,
@@ -43,13 +44,18 @@ def verify(catalog: Catalog, point, depth, restic, progress, *, engine=None, wor
 
     progress: core.jobs.Progress; phases: repository, one for each component, structure, counts, references, recorded.
     engine: what knows dumps of the database (an object with audit(path, component) and restore(path, component,
-    progress, look), see verify_postgresql and verify_mysql), needed beyond digest. work_dir: where a dump is put for
+    progress, look), see verify_postgresql and verify_mysql; of indices see verify_elasticsearch), needed beyond digest. work_dir: where a dump is put for
     that (default: in the vault). percent, seed: of the files named, see references.References (default: the point's id).
     Returns what was recorded, plus "file". Raises what says nothing about the point (see checks.Checks.run).
     """
     started = time.monotonic()
     manifest = catalog.manifest(point)
     _require_known(manifest, depth)
+    # What a restore makes anew has nothing to read.
+    parts = {name: component for name, component in sorted(manifest["components"].items())
+             if component["strategy"] != manifests.REBUILD}
+    if depth != "digest" and "search" in parts:
+        engine.require()
     if os.path.exists(os.path.join(catalog.point_dir(point), "pruning.json")):
         raise RefusedError(f"The recovery point {point} is being removed.", reason="pruning")
     record = {
@@ -63,11 +69,13 @@ def verify(catalog: Catalog, point, depth, restic, progress, *, engine=None, wor
     }
     checks = checking.Checks()
     progress.phase("repository")
-    _check_catalog(catalog, point, manifest, restic, checks)
+    _check_catalog(catalog, point, parts, restic, checks)
     with _work(catalog, point, work_dir) as work:
-        for name, component in sorted(manifest["components"].items()):
+        for name, component in parts.items():
             progress.phase(name, bytes=component["bytes"])
-            _COMPONENTS[name](_Look(catalog, point, component, restic, checks, progress, depth, work))
+            _COMPONENTS[name](_Look(catalog, point, name, component, restic, checks, progress, depth, work))
+        if depth != "digest" and "search" in parts:
+            _check_search(parts["search"], depth, engine, restic, checks, progress)
         if depth != "digest" and "database" in manifest["components"]:
             asked = None
             if depth == "references":
@@ -89,8 +97,8 @@ def verify(catalog: Catalog, point, depth, restic, progress, *, engine=None, wor
 class _Look:
     """One component under verification."""
 
-    def __init__(self, catalog, point, component, restic, checks, progress, depth, work):
-        self.catalog, self.point, self.component, self.restic = catalog, point, component, restic
+    def __init__(self, catalog, point, name, component, restic, checks, progress, depth, work):
+        self.catalog, self.point, self.name, self.component, self.restic = catalog, point, name, component, restic
         self.checks, self.progress, self.depth, self.work = checks, progress, depth, work
         self._done = 0
 
@@ -108,6 +116,8 @@ def _require_known(manifest, depth) -> None:
         raise RefusedError("This recovery point does not hold both database and storage, so neither can be checked "
                            "against the other.", reason="references_need_both", hint="Use the depth counts.")
     for name, component in manifest["components"].items():
+        if component["strategy"] == manifests.REBUILD:
+            continue
         if component["held"] != "vault" or component["engine"] not in _KNOWN.get(name, ()):
             raise RefusedError(
                 f"The component {name} ({component['engine']}, held: {component['held']}) cannot be verified "
@@ -116,7 +126,7 @@ def _require_known(manifest, depth) -> None:
             )
 
 
-def _check_catalog(catalog, point, manifest, restic, checks) -> None:
+def _check_catalog(catalog, point, parts, restic, checks) -> None:
     snapshots = {item["id"]: item for item in ship.own_snapshots(catalog, restic)}
 
     def same_manifest():
@@ -138,7 +148,7 @@ def _check_catalog(catalog, point, manifest, restic, checks) -> None:
 
     checks.run("digest", "manifest: the same in the repository", same_manifest)
     checks.run("digest", "lists: as sealed", lambda: ({}, ship.list_differences(catalog, point)))
-    for name, component in sorted(manifest["components"].items()):
+    for name, component in parts.items():
         checks.run("digest", f"{name}: snapshot is in the repository",
                    lambda name=name, component=component: tagged(name, component))
 
@@ -266,9 +276,9 @@ def _storage(look) -> None:
     def content():
         return _storage_verdict(compare(listing.read(sealed_list), look.entries(), ("mtime", *default_ignore())))
 
-    look.checks.run("digest", "storage: the list adds up", counted)
-    look.checks.run("digest", "storage: names, sizes, owners, modes, times", metadata)
-    look.checks.run("digest", "storage: content", content)
+    look.checks.run("digest", f"{look.name}: the list adds up", counted)
+    look.checks.run("digest", f"{look.name}: names, sizes, owners, modes, times", metadata)
+    look.checks.run("digest", f"{look.name}: content", content)
 
 
 def _sealed_list(catalog, point, component) -> str:
@@ -280,7 +290,8 @@ def _storage_verdict(compared) -> tuple:
     return expected, dict(expected, differences=compared["examples"])
 
 
-_COMPONENTS = {"database": _database, "storage": _storage, "config": _config, "metadata": _metadata}
+# Snapshots of indices lie in the vault as a tree of files, like a local storage.
+_COMPONENTS = {"database": _database, "storage": _storage, "config": _config, "metadata": _metadata, "search": _storage}
 
 
 def _check_database(component, path, depth, engine, checks, progress, asked=None) -> bool:
@@ -314,6 +325,27 @@ def _check_database(component, path, depth, engine, checks, progress, asked=None
     if restored:
         checks.done[-1]["detail"] = {key: value for key, value in restored.items() if key != "differences"}
     return passed
+
+
+def _check_search(component, depth, engine, restic, checks, progress) -> None:
+    """Only a repository of snapshots whose files are the sealed ones is shown to a cluster."""
+    if not checks.passed("search: "):
+        return
+    progress.phase("structure")
+    with engine.fetched(restic, component, progress) as fetched:
+        whole = checks.run("structure", "search: the snapshot is whole, and that of the manifest", fetched.described)
+        if not whole or DEPTHS.index(depth) < DEPTHS.index("counts"):
+            return
+        progress.phase("counts")
+        restored: dict = {}
+
+        def compared():
+            restored.update(fetched.restore(progress))
+            return [], restored["differences"][:_EXAMPLES]
+
+        checks.run("counts", "search: restored, every count and definition", compared)
+        if restored:
+            checks.done[-1]["detail"] = {key: value for key, value in restored.items() if key != "differences"}
 
 
 def _check_references(asked, entries, checks) -> None:

@@ -193,7 +193,8 @@ class Command:
             "kestra_line": f"{kestra.title} {self.drill.api.version or ''}".strip(),
             "reason": reason, "next": failure.hint.splitlines()[0] if failure and failure.hint else "",
             "figures": report.figures(figures_of(result)), "timeline": self.timeline.steps, "checks": result.checks,
-            "counts": (chosen.manifest["components"].get("database") or {}).get("counts", {}) if chosen else {},
+            "counts": (chosen.manifest["components"].get("database") or chosen.manifest["components"].get("search")
+                       or {}).get("counts", {}) if chosen else {},
             "particulars": self._particulars(result), "not_covered": [] if self.options.kestra else NOT_COVERED,
         }
 
@@ -254,6 +255,15 @@ def downtime_text(point) -> str:
     return f"{point.mode} {span(point.downtime_seen)}{told}"
 
 
+def pending_lines(pending) -> list:
+    """What was under way and does not go on."""
+    if pending is None:
+        return []
+    listed = ", ".join(f"{one['flow']} {one['id']} ({one['now']})" for one in pending[:5]) or "none"
+    more = f" and {len(pending) - 5} more" if len(pending) > 5 else ""
+    return [f"pending   {listed}{more}" + (": under way at the recovery point, and nothing moves them" if pending else "")]
+
+
 def summary(result, failure, reports) -> list:
     """The human result, line by line."""
     chosen = result.chosen
@@ -267,6 +277,7 @@ def summary(result, failure, reports) -> list:
         f"restored  {chosen.id} ({chosen.mode})",
         f"came back {ledger.phrase(result.back)}",
         f"not back  {ledger.phrase(result.not_recovered)} (written after the recovery point)",
+        *pending_lines(result.pending),
         f"verdict   {result.verdict}; {passed} of {len(result.checks)} checks passed",
         f"RTO       {rto}",
         f"RPO       {span(result.rpo)} of work lost",

@@ -8,6 +8,9 @@ import time
 
 import psycopg
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import DrError, RefusedError
+from ansible_collections.kestra_community.dr.plugins.module_utils.engines.elasticsearch import connect as search
+from ansible_collections.kestra_community.dr.plugins.module_utils.engines.elasticsearch import inventory as indices
+from ansible_collections.kestra_community.dr.plugins.module_utils.engines.elasticsearch import options as search_options
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.mysql import activity, connect, inventory, names, swap
 from psycopg import sql
 
@@ -19,7 +22,8 @@ IDENTIFIER_BYTES = 63  # PostgreSQL's NAMEDATALEN - 1, and one less than MySQL t
 
 def database_of(credentials):
     """The database that Configuration.database_credentials() describe."""
-    return (MysqlDatabase if credentials["driver"] == "mysql" else PostgresqlDatabase)(credentials)
+    kinds = {"mysql": MysqlDatabase, "elasticsearch": Indices}
+    return kinds.get(credentials["driver"], PostgresqlDatabase)(credentials)
 
 
 def aside_name(name, serial, word="drill") -> str:
@@ -199,3 +203,36 @@ class MysqlDatabase:
                 time.sleep(0.2)
             except DrError as error:
                 raise DrillError(error.message, error.hint) from None
+
+
+class Indices:
+    """Kestra's indices in Elasticsearch, reached with credentials of Kestra's configuration. They are looked at only."""
+
+    title = "Elasticsearch"
+
+    def __init__(self, credentials):
+        self._prefix = credentials["prefix"]
+        self.name = self._prefix + "*"
+        self._login = search.Login(hosts=tuple(search_options.url_of(host) for host in credentials["hosts"]),
+                                   user=credentials["user"], password=credentials["password"])
+
+    def _read(self, **what):
+        try:
+            with search.connect(self._login) as cluster:
+                return indices.read(cluster, self._prefix, **what)
+        except DrError as error:
+            raise DrillError(error.message, error.hint) from None
+
+    def exists(self, _name=None) -> bool:
+        """Whether there is any index of Kestra's."""
+        return self._read()["exists"]
+
+    def facts(self) -> dict:
+        """{"version": text, "bytes": size of Kestra's indices, "tables": number of them, "rows": documents in all of them}."""
+        found = self._read(with_counts=True)
+        return {"version": found["identity"]["server_version"], "bytes": found["size_bytes"], "tables": len(found["indices"]),
+                "rows": sum(found["counts"].values())}
+
+    def why_not_movable(self):
+        """Indices cannot be renamed, so a drill cannot put a user's own aside."""
+        return "its data are in Elasticsearch, whose indices this drill does not move aside"

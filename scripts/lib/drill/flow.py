@@ -58,6 +58,8 @@ class Result:
     not_recovered: list = field(default_factory=list)
     newer: list = field(default_factory=list)
     restored: bool = False
+    # Executions that were under way and do not go on by themselves, where the queue was in Kafka; None: elsewhere.
+    pending: list | None = None
 
     @property
     def differs(self) -> list:
@@ -80,7 +82,7 @@ class Drill:
         self.result = Result()
         self.api = None
         self._ledger = ledger.Ledger()
-        self._work = self._driver = self._poller = self._archive = None
+        self._work = self._driver = self._poller = self._archive = self._waiting = None
         self._enterprise = options.edition == "enterprise"
         # Of a bucket also that every file that the database names is in its list.
         self._depth = "references" if options.storage == "s3" else "counts"
@@ -141,6 +143,8 @@ class Drill:
         try:
             self._work.deploy()
             self._work.sentinels(FIRST_LABEL)
+            if self._options.backend == "elasticsearch":
+                self._waiting = self._work.leave_waiting()
             first = self._work.execution()
             state = self._work.finishes(first, 90)
         except ApiError as error:
@@ -281,6 +285,11 @@ class Drill:
         if done.rc:
             raise DrillError(f"The restore failed: {done.failure or 'see the log'}", self._playbooks.tail())
         self.result.restored = True
+        if self._options.backend == "elasticsearch":
+            self.result.pending = done.report["became"]
+            told = [one["now"] for one in self.result.pending if one["id"] == self._waiting]
+            self.result.checks.append(check(
+                "an execution that was under way is told of, and is where it was", told == ["PAUSED"], "PAUSED", ", ".join(map(str, told))))
         if not is_up(self._kestra.target.health_url, headers=self._kestra.target.health_headers):
             self._wait_up("Kestra is not healthy after the restore")
         time.sleep(0.5)  # lets the poller see it too

@@ -15,7 +15,7 @@ EXIT_USAGE = 64  # sysexits.h EX_USAGE
 
 SIZES = ("small", "medium", "large")
 POINTS = ("offline", "pinned")
-BACKENDS = ("postgresql", "mysql")
+BACKENDS = ("postgresql", "mysql", "elasticsearch")
 EDITIONS = ("oss", "enterprise")
 STORAGES = ("local", "s3")
 
@@ -61,7 +61,7 @@ def parse(argv) -> Options:
         parser.error("--storage is for the stand-in; with --kestra the configuration names it")
     if found.edition == "enterprise" and found.storage == "s3":
         parser.error("--edition enterprise is on local storage only")
-    if found.edition == "enterprise" and found.backend == "mysql":
+    if found.edition == "enterprise" and found.backend not in (None, "postgresql"):
         parser.error("--edition enterprise is on PostgreSQL only")
     if found.kestra:
         found.kestra, found.config = os.path.abspath(found.kestra), os.path.abspath(found.config)

@@ -4,6 +4,7 @@
 """The laboratory of the role lab: a database server and the Kestra stand-in, made for the drill and lost by it."""
 from __future__ import annotations
 
+import getpass
 import hashlib
 import os
 import shlex
@@ -20,7 +21,7 @@ from .target import describe, own_configuration
 
 LAB_PLAYBOOK = Path(__file__).resolve().with_name("lab.yml")
 # The account of each server that may do everything.
-ADMINISTRATORS = {"postgresql": "postgres", "mysql": "root"}
+ADMINISTRATORS = {"postgresql": "postgres", "mysql": "root", "elasticsearch": "elastic"}
 # Rows of all tables and files of the storage, as kestra-standin-fill takes them; 87 % of the rows are logs.
 FILL = {"small": (2300, 60), "medium": (115_000, 2000), "large": (1_150_000, 20_000)}
 
@@ -81,9 +82,27 @@ def variables(directory, root, uid, python, ports, backend="postgresql", program
             "kestra_dr_lab_kestra_edition": "EE", "kestra_dr_lab_kestra_version": ENTERPRISE, "kestra_dr_drain_seconds": 3,
             "kestra_dr_cli": {"executable": str(directory / "bin" / "kestra")}})
     if s3_server:
-        found.update({"kestra_dr_lab_s3_server": s3_server, "kestra_dr_lab_s3_port": ports[3]})
+        found.update({"kestra_dr_lab_s3_server": s3_server, "kestra_dr_lab_s3_port": ports[6]})
+    if backend == "elasticsearch":
+        return {**found, **search_variables(directory, ports)}
     user = account(root, uid)
     return dict(found, kestra_dr_lab_user=user) if user else found
+
+
+def search_variables(directory, ports) -> dict:
+    """What Elasticsearch and Kafka need besides. They run as we do, since their programs lie in our cache."""
+    snapshots = directory / "elasticsearch" / "snapshots"
+    return {
+        "kestra_dr_lab_user": getpass.getuser(), "kestra_dr_lab_kestra_edition": "EE", "kestra_dr_lab_kestra_version": ENTERPRISE,
+        "kestra_dr_lab_kafka_bin": os.environ.get("KDR_KAFKA_BIN", ""), "kestra_dr_lab_elasticsearch_transport_port": ports[3],
+        "kestra_dr_lab_kafka_port": ports[4], "kestra_dr_lab_kafka_controller_port": ports[5],
+        "kestra_dr_cli": {"executable": str(directory / "bin" / "kestra")}, "kestra_dr_flow_listeners_silence": 2,
+        "kestra_dr_snapshot_location": str(snapshots / "kestra"),
+        # What is verified goes beside Kestra's own indices.
+        "kestra_dr_scratch_host": f"http://127.0.0.1:{ports[0]}", "kestra_dr_scratch_snapshot_location": str(snapshots),
+        "kestra_dr_scratch_user": ADMINISTRATORS["elasticsearch"],
+        "kestra_dr_scratch_password_file": str(directory / "elasticsearch" / "admin-password"),
+    }
 
 
 class StandIn:
@@ -112,7 +131,7 @@ class StandIn:
         if not os.geteuid() and self.directory.parent == self._lab.root:
             self._lab.root.chmod(0o711)
         begin = time.monotonic()
-        ports = free_ports(4)
+        ports = free_ports(7)
         backend = self._options.backend
         lab_variables = variables(
             self.directory, self._lab.root, os.geteuid(), self._python, ports, backend, os.environ.get("KDR_LAB_BIN"),
@@ -142,7 +161,7 @@ class StandIn:
 
     def fill(self, rows, files, *, shape="kestra", seed="1", config=None) -> None:
         """Adds to what is there; config: of another database and storage than the laboratory's own."""
-        user = account(self._lab.root, os.geteuid())
+        user = None if self._options.backend == "elasticsearch" else account(self._lab.root, os.geteuid())
         self._console.working(f"filling {rows:,} rows and {files:,} files")
         become = f"setpriv --reuid={user} --regid=$(id -g {user}) --init-groups -- " if user else ""
         fill = shlex.join([
@@ -183,10 +202,16 @@ class StandIn:
 
     def plan_loss(self) -> str:
         """What the disaster will be."""
+        if self._options.backend == "elasticsearch":
+            return f"Kestra killed, Elasticsearch and Kafka lost with all they held, storage {self.target.storage} destroyed"
         return f"database {self.database.name} and storage {self.target.storage} destroyed while Kestra runs"
 
     def lose(self) -> None:
         """The disaster."""
+        if self._options.backend == "elasticsearch":
+            self._call("kill")
+            self._playbooks.must("lab", {"drill_lab_entry": "destroy"}, playbook=LAB_PLAYBOOK)
+            return
         disaster.destroy(self.database, self.target.storage)
 
     def after_verdict(self, _keep, _verified) -> list:

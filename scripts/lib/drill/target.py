@@ -72,11 +72,18 @@ def own_configuration(config_file, environment_file=None):
         raise DrillError(error.message, error.hint) from None
 
 
+def credentials_of(configuration) -> dict:
+    """How Kestra reaches its data; the key driver says what they are in."""
+    if configuration.repository_type() == "elasticsearch":
+        return dict(configuration.elasticsearch_credentials(), driver="elasticsearch")
+    return configuration.database_credentials()
+
+
 def describe(configuration, *, title, config_files, environment_files, scripts) -> Target:
     """The Target of a configuration. Raises DrillError for a Kestra that this collection does not cover."""
     try:
         configuration.require_supported()
-        credentials, api = configuration.database_credentials(), configuration.api_credentials()
+        credentials, api = credentials_of(configuration), configuration.api_credentials()
         api_url, management = configuration.api_url(), configuration.management_url()
         if configuration.storage_type() in buckets.TYPES:
             storage = Bucket(buckets.settings(configuration))

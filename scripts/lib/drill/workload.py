@@ -51,6 +51,16 @@ triggers:
 }
 
 
+# Its executions stay under way.
+WAITING = """\
+id: waiting
+namespace: {namespace}
+tasks:
+  - id: wait
+    type: io.kestra.plugin.core.flow.Pause
+"""
+
+
 class Workload:
     """The drill's own work, in a namespace of its own. serial: text that makes names unique to this drill."""
 
@@ -63,6 +73,11 @@ class Workload:
         """Creates the flows, a scheduled one among them."""
         for source in FLOWS.values():
             self.api.put_flow(source.format(namespace=self.namespace))
+
+    def leave_waiting(self) -> str:
+        """Starts an execution that stays under way; its id."""
+        self.api.put_flow(WAITING.format(namespace=self.namespace))
+        return self.api.start(self.namespace, "waiting", inputs={})
 
     def delete_flows(self) -> None:
         """Deletes the flows (they must come back with the restore)."""

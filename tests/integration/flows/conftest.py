@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.kestra_community.dr.tests.integration.flows.labs import (
     BucketLab,
+    ElasticsearchLab,
     EnterpriseLab,
     MysqlLab,
     PostgresqlLab,
@@ -73,6 +74,15 @@ def bucket_lab():
             yield found
     finally:
         server.destroy()
+
+
+@pytest.fixture(scope="session")
+def elasticsearch_lab():
+    for name in ("KESTRA_DR_TEST_ELASTICSEARCH", "KESTRA_DR_TEST_KAFKA_BIN"):
+        if name not in os.environ:
+            pytest.skip(f"no Elasticsearch or no Kafka here ({name})")
+    with running(ElasticsearchLab) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

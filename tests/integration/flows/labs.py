@@ -11,6 +11,7 @@ import os
 import pwd
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -479,6 +480,67 @@ class OtherEnterpriseLab(Enterprise, MysqlLab):
     """Enterprise of another version on MySQL."""
 
     version = "2.0.0"
+
+
+class ElasticsearchLab(Lab):
+    """Elasticsearch with users, and Kafka. Both are lost together."""
+
+    engine, kind, administrator = "elasticsearch", "elasticsearch", "elastic"
+
+    def __init__(self, directory):
+        self.transport, self.kafka, self.controller = free_ports(3)
+        super().__init__(directory)
+        self.variables["kestra_dr_lab_kestra_settings"].pop("datasources")
+        self.write_inventory()
+
+    def engine_variables(self):
+        return {
+            "kestra_dr_lab_elasticsearch_bin": str(Path(os.environ["KESTRA_DR_TEST_ELASTICSEARCH"]) / "bin"),
+            "kestra_dr_lab_kafka_bin": os.environ["KESTRA_DR_TEST_KAFKA_BIN"],
+            "kestra_dr_lab_elasticsearch_transport_port": self.transport, "kestra_dr_lab_kafka_port": self.kafka,
+            "kestra_dr_lab_kafka_controller_port": self.controller,
+            # The programs lie where only this account can go.
+            "kestra_dr_lab_user": pwd.getpwuid(os.getuid()).pw_name,
+            "kestra_dr_lab_kestra_edition": "EE", "kestra_dr_lab_kestra_version": EnterpriseLab.version,
+            "kestra_dr_cli": {"executable": str(self.lab / "bin" / "kestra")},
+            "kestra_dr_snapshot_location": str(self.lab / "elasticsearch" / "snapshots" / "kestra"),
+            "kestra_dr_flow_listeners_silence": 1}
+
+    def jdbc_url(self, database):
+        return ""
+
+    def ask(self, method, path, document=None):
+        """Asks Elasticsearch as its administrator, beside the code under test."""
+        login = base64.b64encode(f"elastic:{self.admin_password}".encode()).decode()
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.database_port}{path}", None if document is None else json.dumps(document).encode(), method=method,
+            headers={"Content-Type": "application/json", "Authorization": f"Basic {login}"})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)
+
+    def harden_server(self):
+        # The administrator's last: it is what we log in with.
+        for user, name in (("kestra", "database password"), ("elastic", "administrator's password")):
+            self.ask("PUT", f"/_security/user/{user}/_password", {"password": SECRETS[name]})
+
+    def contents(self, database="kestra"):
+        found = {}
+        for row in self.ask("GET", "/_cat/indices/kestra_*?format=json&h=index"):
+            self.ask("POST", f"/{row['index']}/_refresh")
+            hits = self.ask("POST", f"/{row['index']}/_search", {"size": 10000})["hits"]["hits"]
+            found[row["index"]] = sorted((hit["_id"], json.dumps(hit["_source"], sort_keys=True)) for hit in hits)
+        return found
+
+    def identity(self):
+        return sorted((row["index"], row["uuid"]) for row in self.ask("GET", "/_cat/indices/kestra_*?format=json&h=index,uuid"))
+
+    def lose_everything(self):
+        """Kestra killed, its indices, its queue, the clusters that held them, their snapshots, and the storage."""
+        self.ctl("kestra-server", "kill")
+        for name in ("elasticsearch", "kafka"):
+            done = self.ctl(name, "drop", "kestra")
+            assert done.returncode == 0, done.stdout + done.stderr
+        shutil.rmtree(self.lab / "storage")
 
 
 def quoted(value):

@@ -46,6 +46,7 @@ def test_help_needs_no_set_up():
     (["--storage", "tape"], "--storage cannot be tape"),
     (["--kestra", "/bin/sh", "--config", "/etc/passwd", "--storage", "s3"], "the configuration names it"),
     (["--edition=enterprise", "--storage=s3"], "local storage only"),
+    (["--edition=enterprise", "--backend=elasticsearch"], "PostgreSQL only"),
     (["--frobnicate"], "unknown argument: --frobnicate"),
     (["small"], "unknown argument: small"),
     (["--kestra", "/bin/sh"], "belong together"),

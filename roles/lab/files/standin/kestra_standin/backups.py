@@ -55,6 +55,8 @@ def main(arguments, parser_class, common):
         set_up_logging((logging.DEBUG if known.verbose else level) if known.internal_log else logging.INFO)
         configuration = config.read(known.config)
         store = database.store(*config.database(configuration))
+        if store.engine == "elasticsearch":
+            raise BackupError("the stand-in makes its archives on PostgreSQL and MySQL only")
         store.migrate(version_tuple(version), logging.getLogger(NAME))
         options = parser.parse_args(arguments)
         if options.help:

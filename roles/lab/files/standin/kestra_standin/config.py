@@ -156,9 +156,12 @@ def database(configuration):
     if kind is None:
         raise ConfigurationError("kestra.repository.type is not set")
     queue = configuration.get("kestra.queue.type", kind)
+    if (kind, queue) == ("elasticsearch", "kafka"):
+        return "elasticsearch", {"elasticsearch": elasticsearch(configuration), "kafka": kafka(configuration)}
     if kind not in _ENGINES or queue != kind:
         raise ConfigurationError(
-            "this stand-in runs on PostgreSQL or on MySQL, not on repository %s with queue %s" % (kind, queue))
+            "this stand-in runs on PostgreSQL, on MySQL, or on Elasticsearch with Kafka, not on repository %s with queue %s"
+            % (kind, queue))
     engine, port, own = _ENGINES[kind]
     base = "datasources.%s." % kind
     url = configuration.get(base + "url")

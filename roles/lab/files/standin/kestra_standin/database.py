@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the stand-in says to every database the same way: connections, migrations, and the statements all understand.
 
-What differs is told by one module for each database (postgresql, mysql), with a Store and a Work that complete these.
+What differs is told by one module for each database (postgresql, mysql, elasticsearch), with a Store and a Work that complete these.
 """
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ import zlib
 from . import values
 from .config import ConfigurationError
 
-DRIVERS = {"postgresql": "psycopg (3.1 or later)", "mysql": "PyMySQL (1.0 or later)"}
+DRIVERS = {"postgresql": "psycopg (3.1 or later)", "mysql": "PyMySQL (1.0 or later)",
+           "elasticsearch": "kafka-python (3.0 or later)"}
 CORE = "io.kestra.core."
 CONSUMERS = ("indexer", "executor", "worker", "scheduler", "flow_topology")
 
@@ -48,6 +49,8 @@ class BaseStore:
     """
 
     work = None
+    # Whether one process has to be all of the instance.
+    single = False
 
     def __init__(self, settings, size=12):
         self.settings = settings

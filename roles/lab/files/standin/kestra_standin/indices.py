@@ -18,7 +18,9 @@ FIELDS = {
     "flows": ("tenantId", "namespace", "id"), "flows_revisions": ("tenantId", "namespace", "id"),
     "executions": ("tenantId", "namespace", "flowId", "id", "state.current"), "templates": ("namespace", "id"),
     "triggers": ("tenantId", "namespace", "flowId", "triggerId"), "settings": ("key",),
-    "namespaces": ("tenantId", "id"), "tenants": ("id",),
+    "namespaces": ("tenantId", "id"), "tenants": ("id",), "users": ("id",), "dashboards": ("tenantId", "id"),
+    "logs": ("tenantId", "namespace", "flowId", "executionId", "level"),
+    "metrics": ("tenantId", "namespace", "flowId", "executionId", "name"),
 }
 _PAGE = 500
 
@@ -65,15 +67,26 @@ class Indices:
         self._call("DELETE", "/_search/scroll", {"scroll_id": page["_scroll_id"]}, missing=True)
         return found
 
-    def put(self, kind, documents):
-        """Write (id, document) pairs; they are found at once."""
+    def put_all(self, documents):
+        """Write {(kind, id): document}; they are found at once. A document that is None goes."""
         lines = []
-        for key, value in documents:
-            lines += [json.dumps({"index": {"_id": key}}), values.dumps(value)]
+        for (kind, key), value in documents.items():
+            step = {"_index": self.name(kind), "_id": key}
+            lines += [json.dumps({"delete": step})] if value is None else [json.dumps({"index": step}), values.dumps(value)]
         if lines:
-            done = self._call("POST", "/%s/_bulk?refresh=true" % self.name(kind), "\n".join(lines) + "\n")
-            if done["errors"]:
-                raise IndicesError("%s does not take a document: %s" % (self.name(kind), json.dumps(done)[:500]))
+            done = self._call("POST", "/_bulk?refresh=true", "\n".join(lines) + "\n")
+            failed = [item for item in done["items"] if next(iter(item.values())).get("error")]
+            if failed:
+                raise IndicesError("Elasticsearch does not take a document: %s" % values.dumps(failed[0])[:500])
+
+    def version(self):
+        """The server's version."""
+        return self._call("GET", "/")["version"]["number"]
+
+    def sizes(self):
+        """{kind: [documents, bytes]}."""
+        rows = self._call("GET", "/_cat/indices/%s*?format=json&bytes=b&h=index,docs.count,store.size" % self.name(""))
+        return {row["index"][len(self.name("")):]: [int(row["docs.count"]), int(row["store.size"])] for row in rows}
 
     def _call(self, method, path, body=None, missing=False):
         """The answer to one request, asking one host after the other. missing: 404 is None."""

@@ -46,6 +46,8 @@ class Server:
         self.temporary = configuration.get("kestra.tasks.tmp-dir.path", tempfile.gettempdir())
         os.makedirs(self.temporary, exist_ok=True)
         self.store = database.store(*config.database(configuration))
+        if self.store.single and kind != "standalone":
+            raise config.ConfigurationError("on Elasticsearch and Kafka this stand-in is standalone only, not %s" % kind)
         self.database_errors = self.store.errors
         self.threads = worker_threads or 4 * (os.cpu_count() or 1)
         self.port = int(port if port is not None else configuration.get("micronaut.server.port", 8080))

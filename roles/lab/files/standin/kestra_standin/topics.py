@@ -38,7 +38,7 @@ class Topics:
         self.settings, self.kafka = settings, _library()
         logging.getLogger("kafka").setLevel(logging.WARNING)
         self._login = self._client()
-        self._admin = None
+        self._admin = self._producer = None
 
     def _client(self):
         """What kafka-python is told of the Java client's properties."""
@@ -88,6 +88,39 @@ class Topics:
             self._do("creating " + name, lambda admin: admin.create_topics(
                 [topic], timeout_ms=self._patience(), wait_for_metadata=True))
 
+    def prepare(self, kinds):
+        """Make the topics that are missing. kinds: {kind: its configuration}."""
+        there = set(self._do("listing topics", lambda admin: admin.list_topics()))
+        wanted = [self.kafka.admin.NewTopic(
+            name=self.name(kind), num_partitions=self.settings["partitions"],
+            replication_factor=self.settings["replication"], topic_configs=configuration)
+            for kind, configuration in kinds.items() if self.name(kind) not in there]
+        if wanted:
+            self._do("creating topics", lambda admin: admin.create_topics(
+                wanted, timeout_ms=self._patience(), wait_for_metadata=True))
+
+    def kind(self, name):
+        """The kind whose topic has a name."""
+        kind = name[len(self.settings["prefix"]):]
+        return next((one[:-len(".name")] for one, given in self.settings["topics"].items()
+                     if one.endswith(".name") and given == kind), kind)
+
+    def send_all(self, records):
+        """Write {(kind, key): document}; returns when Kafka has them all. A document that is None takes its key away."""
+        if not records:
+            return
+        try:
+            if self._producer is None:
+                self._producer = self.kafka.KafkaProducer(acks="all", delivery_timeout_ms=self._patience(),
+                                                          max_block_ms=self._patience(), **self._login)
+            sent = [self._producer.send(self.name(kind), key=key.encode(),
+                                        value=None if value is None else values.dumps(value).encode())
+                    for (kind, key), value in records.items()]
+            for one in sent:
+                one.get(self._patience() / 1000)
+        except (self.kafka.errors.KafkaError, OSError) as error:
+            raise TopicsError("%s while sending: %s" % (type(error).__name__, error)) from None
+
     def send(self, kind, documents):
         """Write (key, document) pairs; a document that is None takes its key away."""
         try:
@@ -104,15 +137,46 @@ class Topics:
         except (self.kafka.errors.KafkaError, OSError) as error:
             raise TopicsError("%s while sending to %s: %s" % (type(error).__name__, self.name(kind), error)) from None
 
-    def keys(self, kind):
-        """The keys of a kind's topic that have a value."""
-        found = {}
-        with self._reading(kind) as (consumer, parts):
+    def last(self, kinds):
+        """{kind: {key: document}} of the last records of each key; None where it was taken away."""
+        found = {kind: {} for kind in kinds}
+        with self._reading(kinds) as (consumer, parts):
             ends = consumer.end_offsets(parts)
             while any(consumer.position(part) < ends[part] for part in parts):
-                for batch in consumer.poll(timeout_ms=200).values():
-                    found.update((record.key, record.value is not None) for record in batch)
-        return [key.decode() for key, there in found.items() if there]
+                for part, batch in consumer.poll(timeout_ms=200).items():
+                    found[self.kind(part.topic)].update(
+                        (record.key.decode(), record.value and values.loads(record.value.decode())) for record in batch)
+        return found
+
+    def keys(self, kind):
+        """The keys of a kind's topic that have a value."""
+        return [key for key, value in self.last((kind,))[kind].items() if value is not None]
+
+    @contextlib.contextmanager
+    def member(self, group, kinds):
+        """A consumer that is in a group and reads from where the group has been."""
+        session = int(self.settings["properties"].get("session.timeout.ms", 45000))
+        try:
+            consumer = self.kafka.KafkaConsumer(
+                group_id=self.settings["consumers"] + group, enable_auto_commit=False, auto_offset_reset="earliest",
+                session_timeout_ms=session, heartbeat_interval_ms=session // 3, **self._login)
+            try:
+                # Who joins without knowing a topic's partitions gets none of them.
+                names = [self.name(kind) for kind in kinds]
+                missing = [name for name in names if not consumer.partitions_for_topic(name)]
+                if missing:
+                    raise TopicsError("%s has no topic %s" % (self.settings["properties"]["bootstrap.servers"], missing[0]))
+                consumer.subscribe(names)
+                yield consumer
+            finally:
+                consumer.close()
+        except (self.kafka.errors.KafkaError, OSError) as error:
+            raise TopicsError("%s while reading as %s: %s" % (type(error).__name__, group, error)) from None
+
+    def commit(self, consumer, taken):
+        """Note up to where a group has taken. taken: {(topic, partition): offset}."""
+        consumer.commit({self.kafka.TopicPartition(*part): self.kafka.OffsetAndMetadata(offset, "", -1)
+                         for part, offset in taken.items()})
 
     def follow(self, kind, group, silence, seen):
         """Read a kind's topic from its beginning as a group and commit. seen(number): called for what is new.
@@ -120,7 +184,7 @@ class Topics:
         Ends when nothing came for some seconds.
         """
         last, total = time.monotonic(), 0
-        with self._reading(kind, self.settings["consumers"] + group) as (consumer, _parts):
+        with self._reading((kind,), self.settings["consumers"] + group) as (consumer, _parts):
             while time.monotonic() - last < silence:
                 for batch in consumer.poll(timeout_ms=200).values():
                     total, last = total + len(batch), time.monotonic()
@@ -128,22 +192,25 @@ class Topics:
             consumer.commit()
 
     @contextlib.contextmanager
-    def _reading(self, kind, group=None):
-        """(consumer, partitions) at the beginning of a kind's topic."""
-        name = self.name(kind)
+    def _reading(self, kinds, group=None):
+        """(consumer, partitions) at the beginning of the kinds' topics."""
+        names = [self.name(kind) for kind in kinds]
         try:
             consumer = self.kafka.KafkaConsumer(group_id=group, enable_auto_commit=False, **self._login)
             try:
-                parts = [self.kafka.TopicPartition(name, number) for number in consumer.partitions_for_topic(name) or ()]
+                parts = [self.kafka.TopicPartition(name, number)
+                         for name in names for number in consumer.partitions_for_topic(name) or ()]
                 consumer.assign(parts)
                 consumer.seek_to_beginning()
                 yield consumer, parts
             finally:
                 consumer.close()
         except (self.kafka.errors.KafkaError, OSError) as error:
-            raise TopicsError("%s while reading %s: %s" % (type(error).__name__, name, error)) from None
+            raise TopicsError("%s while reading %s: %s" % (type(error).__name__, ", ".join(names), error)) from None
 
     def close(self):
         """Close what is open."""
+        if self._producer is not None:
+            self._producer.close(timeout=1)
         if self._admin is not None:
             self._admin.close()

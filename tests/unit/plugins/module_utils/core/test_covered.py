@@ -35,6 +35,7 @@ def test_what_cannot_be_meant_is_named(asked, consistency, word):
     (None, ["config", "database", "storage"], ["database", "storage", "config"]), (None, ALL, ["database", "storage", "config"]),
     (None, ["metadata"], ["metadata"]), (None, ["config", "metadata"], ["metadata"]), (None, ["database"], ["database"]),
     (["database", "storage", "config"], ["database"], ["database"]), (["metadata"], ALL, ["metadata"]),
+    (None, ["config", "queue", "search", "storage"], ["database", "storage", "config"]), (["database"], ["queue", "search"], ["database"]),
     (["config", "metadata"], ALL, ["config", "metadata"]), (ALL, ALL, ["database", "storage", "config"]), (ALL, ["metadata"], ["metadata"])])
 def test_what_comes_back(asked, held, components):
     assert Restore().filters()["to_restore"](asked, held) == {"components": components, "problems": []}

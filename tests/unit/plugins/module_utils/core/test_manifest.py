@@ -265,6 +265,29 @@ def test_an_external_component_makes_the_point_not_self_contained():
     manifest.validate(put(value, ["self_contained"], False))
 
 
+def search():
+    """Indices in the vault, and the queue that is made anew from them."""
+    value = put(good(), ["components", "search"], {
+        "held": "vault", "engine": "elasticsearch", "strategy": "snapshot", "snapshot": "5" * 64, "path": "/kestra", "bytes": 12, "files": 3,
+        "snapshot_name": "20261123t001500z-a1b2c3", "snapshot_uuid": "J1ZkYx3oQ2u1mCqg0oYb9w",
+        "identity": {"cluster_uuid": "YxcilbHTTdGxTN9p4sy78A", "server_version": "8.19.21", "index_prefix": "kestra_"},
+        "counts": {"kestra_flows": 12}, "objects": {}, "list": {"file": "search.jsonl.gz", "sha256": "a" * 64, "entries": 3}})
+    return put(value, ["components", "queue"], {
+        "held": "external", "engine": "kafka", "strategy": "rebuild", "system": "kafka:9092", "cluster_id": "PiI-ret1SQu3ebNtLzG1Mg"})
+
+
+def test_a_queue_that_is_made_anew_is_not_missed():
+    manifest.validate(search())
+    assert refused(put(search(), ["components", "queue", "strategy"], "copy")) == "self_contained"
+
+
+@pytest.mark.parametrize("path, new, named", [
+    (["snapshot_uuid"], DROP, "snapshot_uuid"), (["identity", "cluster_uuid"], DROP, "identity.cluster_uuid"),
+    (["counts"], {"kestra_flows": -1}, "counts.kestra_flows"), (["objects"], DROP, "objects"), (["list"], DROP, "list")])
+def test_indices_in_the_vault_are_told_whole(path, new, named):
+    assert refused(put(search(), ["components", "search", *path], new)) == "components.search." + named
+
+
 @pytest.mark.parametrize(
     "expected, found, differences",
     [

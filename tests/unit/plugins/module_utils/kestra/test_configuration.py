@@ -219,12 +219,13 @@ def typed(repository="postgres", queue="postgres", storage="local"):
     (typed("H2", "H2"), "unsupported_repository", "h2"),
     (typed("sqlserver", "sqlserver"), "unsupported_repository", "sqlserver"),
     (typed("memory", "memory"), "unsupported_repository", "memory"),
-    (typed("elasticsearch", "kafka"), "unsupported_repository", "elasticsearch"),
     (typed("oracle", "oracle"), "unsupported_repository", "oracle"),
     (typed("postgres", "memory"), "unsupported_queue", "memory"),
     (typed("postgres", "kafka"), "mixed_backends", "kafka"),
     (typed("postgres", "mysql"), "mixed_backends", "mysql"),
     (typed("mysql", "memory"), "unsupported_queue", "memory"),
+    (typed("elasticsearch", "memory"), "unsupported_queue", "memory"),
+    (typed("elasticsearch", "postgres"), "mixed_backends", "postgres"),
     (typed(storage="gcs"), "unsupported_storage", "gcs"),
     (typed(storage="azure"), "unsupported_storage", "azure"),
     (typed(storage="seaweedfs"), "unsupported_storage", "seaweedfs"),
@@ -240,9 +241,9 @@ def test_only_the_components_asked_for_count():
     found = typed(storage="gcs")
     found.require_supported(["database"])
     assert [problem["component"] for problem in typed("h2", "h2", "gcs").problems()] == ["repository", "storage"]
-    for database in ("postgres", "mysql"):
+    for database, queue in (("postgres", "postgres"), ("mysql", "mysql"), ("elasticsearch", "kafka")):
         for storage in ("local", "s3", "minio"):
-            typed(database, database, storage).require_supported(["repository", "queue", "database", "storage"])
+            typed(database, queue, storage).require_supported(["repository", "queue", "database", "storage"])
 
 
 def test_a_mixed_pair_depends_on_the_version():

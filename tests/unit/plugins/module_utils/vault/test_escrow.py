@@ -52,6 +52,17 @@ def test_every_kind_of_dump_has_its_command(database, wanted):
     assert wanted in escrow.compose(facts(components=dict(FACTS["components"], database=database)), THEN)
 
 
+def test_indices_and_a_queue_that_is_not_held():
+    search = {"engine": "elasticsearch", "held": "vault", "snapshot_name": "20261101t000000z-a1b2c3", "path": "/kestra",
+              "identity": {"server_version": "8.19.21", "index_prefix": "prod_"}}
+    queue = {"engine": "kafka", "held": "external", "strategy": "rebuild"}
+    parts = {name: value for name, value in FACTS["components"].items() if name != "database"}
+    text = escrow.compose(facts(components=dict(parts, search=search, queue=queue)), THEN)
+    for wanted in ("manifest config search storage;", "$TARGET/kestra below path.repo", '"indices": "prod_*"', "sys-ee restore-queue",
+                   "_snapshot/restored/20261101t000000z-a1b2c3/_restore", "kafka, held: external"):
+        assert wanted in text, wanted
+
+
 def test_what_the_api_did_not_tell_the_configuration_may():
     assert "Kestra      0.21.0\n" in escrow.compose(facts(kestra={"facts": "not_run"}), THEN)
 
