@@ -203,6 +203,7 @@ class Broker:
     def member(self, group, *topics):
         """A consumer that is in a group, as a Kestra that lives is."""
         from kafka import KafkaConsumer
+        from kafka.errors import RebalanceInProgressError
 
         consumer = KafkaConsumer(bootstrap_servers=self.bootstrap, group_id=group, auto_offset_reset="earliest")
         try:
@@ -210,10 +211,15 @@ class Broker:
             # Who joins without knowing a topic's partitions gets none, and asks no second time.
             assert all(consumer.partitions_for_topic(topic) for topic in topics)
             consumer.subscribe(topics)
-            while not consumer.assignment():
+            inside = False
+            while not inside:
                 assert time.monotonic() < until, f"nobody came into the group {group}"
                 consumer.poll(timeout_ms=200)
-            consumer.commit()
+                # On a busy machine a group may be shared out anew right after it was.
+                with contextlib.suppress(RebalanceInProgressError):
+                    if consumer.assignment():
+                        consumer.commit()
+                        inside = True
             yield consumer
         finally:
             consumer.close()
