@@ -17,7 +17,7 @@ PLUGINS = Path(__file__).parent / "plugins" / "callback"
 # Long enough for a step to be reached, since a dead-man that was faster would be another test.
 DOWNTIME = 30
 # The worst moment of each flow: Kestra is down and its data are in the middle of something.
-WORST = {"backup": "Dump | Wait until the snapshot is pinned", "restore": "Swap | Database and storage together"}
+WORST = {"backup": "Dump | Wait until the snapshot is pinned", "restore": "Pair | Swap database and storage"}
 
 
 def killer(after="never", steps=None):
