@@ -151,7 +151,7 @@ def connect_error(login, cause) -> ConnectError:
     if re.search(r"Handshake failed|certificate|SSL", cause):
         return ConnectError(f"Kafka at {login.place} and this host cannot agree on TLS: {cause}.", reason="tls",
                             hint="Check security_protocol and ssl_ca.", detail=detail)
-    if "socket disconnected" in cause and login.protocol.startswith("SASL"):
+    if re.search("socket disconnected|SaslAuthenticationFailed", cause) and login.protocol.startswith("SASL"):
         return ConnectError(f"Kafka at {login.place} refuses the login of {login.user} by {login.mechanism}.",
                             reason="login_refused", hint="Check user, password, sasl_mechanism and security_protocol.",
                             detail=detail)

@@ -130,6 +130,8 @@ def test_what_cannot_be():
 @pytest.mark.parametrize("cause, login, reason", [
     ("KafkaConnectionError: 111 ECONNREFUSED", {}, "unreachable"),
     ("KafkaConnectionError: socket disconnected", {"protocol": "SASL_PLAINTEXT", "user": "kestra"}, "login_refused"),
+    ("[Error 58] SaslAuthenticationFailedError: Authentication failed: Invalid username or password",
+     {"protocol": "SASL_SSL", "user": "kestra"}, "login_refused"),
     ("KafkaConnectionError: socket disconnected", {}, "protocol"),
     ("KafkaConnectionError: Handshake failed: certificate verify failed", {"protocol": "SASL_SSL"}, "tls"),
     ("[Error 7] RequestTimedOutError: Request timed out after 5999 ms", {"protocol": "SASL_SSL"}, "unreachable")])
