@@ -7,8 +7,8 @@
 #
 #   kdr_s3                           # sets KDR_S3_SERVER, the program versitygw: small, quick to build, enough for most tests
 #   kdr_minio                        # sets KDR_MINIO, the program minio: what only it has (lifecycles, times of versions)
-#   kdr_s3_for_tests WHAT            # for parts of scripts/test: kdr_s3, or says that WHAT is not run; kdr_minio, where it
-#                                    # was built before or everything is run
+#   kdr_s3_for_tests WHAT            # for parts of scripts/test: kdr_s3, or says that WHAT is not run
+#   kdr_minio_for_tests WHAT         # the same for kdr_minio, where it was built before or everything is run
 #
 # They are built once, with this machine's Go or Debian's: about 400 s of processor time for the one, 1,500 s for the other.
 . "$KDR_ROOT/scripts/lib/unpacked.sh"
@@ -29,11 +29,14 @@ kdr_minio() {
 kdr_s3_for_tests() {
     kdr_for_tests kdr_s3 "$1"
     [ -z "${KDR_S3_SERVER:-}" ] || export KESTRA_DR_TEST_S3_SERVER=$KDR_S3_SERVER
+}
+
+kdr_minio_for_tests() {
     if [ "${KDR_FULL:-0}" != 1 ] && ! compgen -G "$KDR_CACHE/minio-*/.complete" >/dev/null; then
-        printf 'left to --full: %s that need MinIO, which is not built yet\n' "$1"
+        printf 'left to --full: %s, which is not built yet\n' "$1"
         return 0
     fi
-    kdr_for_tests kdr_minio "$1 that need MinIO"
+    kdr_for_tests kdr_minio "$1"
     [ -z "${KDR_MINIO:-}" ] || export KESTRA_DR_TEST_MINIO=$KDR_MINIO
 }
 

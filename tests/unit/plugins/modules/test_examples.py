@@ -14,9 +14,9 @@ COMPONENT = {"uri": "kestra:///backups/full/backup-20261126034500.kestra", "summ
              "files": [{"path": "backup-20261126034500.kestra", "sha256": "0" * 64}]}
 # What the examples take from other tasks and from the inventory.
 VARIABLES = {
-    "component": COMPONENT, "dump": {"component": {}, "results_file": "/root/.ansible_async/j1.1"}, "inventory_hostname": "kestra1",
+    "component": COMPONENT, "dump": {"component": {}, "results_file": "/home/deploy/.ansible_async/j1.1"}, "inventory_hostname": "kestra1",
     "manifest": {"components": {"queue": {"cluster_id": "MkU3OEVBNTcwNTJENDM2Qg"}}, "in_flight": {"executions": []}},
-    "pin": {"server_time": "2026-11-23T00:15:00Z"}, "point": POINT, "started": {"results_file": "/root/.ansible_async/j1.1"},
+    "pin": {"server_time": "2026-11-23T00:15:00Z"}, "point": POINT, "started": {"results_file": "/home/deploy/.ansible_async/j1.1"},
     "storage": {}, "stored": {"snapshot": "6a1b2c3d4e5f"}, "vault_kestra_token": "token",
 }
 TASKS = [(name, task) for name in module_examples.NAMES for task in module_examples.tasks(name)]

@@ -110,6 +110,15 @@ class BaseStore:
         finally:
             self.disconnect(connection)
 
+    @contextlib.contextmanager
+    def preparing(self, tables):
+        """A Work that alone fills tables of documents, which are made where they are missing."""
+        with self.alone() as connection, self.transaction(connection):
+            for table in tables:
+                self.script(connection, "CREATE TABLE IF NOT EXISTS %s (%s varchar(250) NOT NULL PRIMARY KEY, value %s NOT NULL)" % (
+                    table, self.KEY, self.DOCUMENT))
+            yield self.work(self, connection)
+
     def migrate(self, version, log):
         """Bring the schema up to date. Returns how many steps ran."""
         with self.alone() as connection:

@@ -8,7 +8,6 @@ are rows of the kinds its archives count.
 """
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 
@@ -88,23 +87,9 @@ def tenants(work, version):
     return sorted(key for key, _value in work.documents("tenants")) if version >= (0, 23) else [None]
 
 
-@contextlib.contextmanager
-def _alone(store):
-    """A Work in a transaction that nobody else prepares in, with the tables there. Indices come with their documents."""
-    if store.engine == "elasticsearch":
-        with store.tx() as work:
-            yield work
-        return
-    with store.alone() as connection, store.transaction(connection):
-        for table in TABLES:
-            store.script(connection, "CREATE TABLE IF NOT EXISTS %s (%s varchar(250) NOT NULL PRIMARY KEY, value %s NOT NULL)" % (
-                table, store.KEY, store.DOCUMENT))
-        yield store.work(store, connection)
-
-
 def prepare(store, version):
     """Make the tables with a first tenant and user, and a row for every namespace that has a flow."""
-    with _alone(store) as work:
+    with store.preparing(TABLES) as work:
         if not work.count("users"):
             identifier = values.new_id()
             work.put("users", identifier, {"id": identifier, "username": "admin", "superAdmin": True, "deleted": False})
