@@ -338,11 +338,9 @@ class Store(BaseStore):
             for consumer, offsets in work.taken.items():
                 self.feed(consumer).done(offsets)
 
-    @contextlib.contextmanager
     def preparing(self, tables):
-        """A Work: this process is the only one, and indices come with their documents."""
-        with self.tx() as work:
-            yield work
+        """One transaction like any other: this process is the only one, and indices come with their documents."""
+        return self.tx()
 
     def feed(self, consumer):
         """The Feed of a consumer group, which is joined by that."""
