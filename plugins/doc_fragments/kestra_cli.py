@@ -23,7 +23,8 @@ options:
         description:
           - V(host) runs it on this host, with what O(config) says of Kestra's environment, files and user.
           - V(container) runs it in the container Kestra runs in (O(cli.container)), or in one of its own (O(cli.image)).
-          - V(kubernetes) runs it by C(kubectl exec) in a pod that runs.
+          - V(kubernetes) runs it by C(kubectl exec) in the pod Kestra runs in (O(cli.pod)), or in one of its own
+            (O(cli.workload)).
         type: str
         choices: [host, container, kubernetes]
         default: host
@@ -58,12 +59,14 @@ options:
           - Version of the server, as M(kestra_community.dr.kestra_info) returns it. A command line of another version
             is refused.
           - It may be left out where the command line is the server's own, which is the executable that O(config.unit)
-            starts, or the container or pod Kestra runs in. After an upgrade without a restart that is not enough.
+            starts, the container or pod Kestra runs in, or one with the image of O(cli.workload). After an upgrade
+            without a restart that is not enough.
         type: str
       timeout:
         description:
           - Seconds a command may take.
-          - In a container the command may go on when it is given up here.
+          - In a container or pod that Kestra runs in the command may go on when it is given up here. It ends with a pod
+            of its own.
         type: float
         default: 3600.0
       engine:
@@ -90,11 +93,40 @@ options:
         description: Kubernetes namespace. Default is that of the kubectl context.
         type: str
       pod:
-        description: The pod for O(cli.method=kubernetes), or for example V(deployment/kestra-standalone).
+        description: Name of the running pod Kestra is in, or for example V(deployment/kestra-standalone).
+        type: str
+      workload:
+        description:
+          - V(deployment/NAME) or V(statefulset/NAME) that Kestra runs as, for a pod of its own for a Kestra that is stopped
+            (scaled to 0).
+          - A Job makes the pod from the workload's pod template, with its image, environment, volumes, accounts, init
+            containers and all that is beside Kestra. For a StatefulSet the volumes are those of its first pod. In place of
+            Kestra's server a program waits in it, and commands and files reach it as they reach a running pod, so no
+            secrets are added to the Job.
+          - The pod is made for the first command, used for all of the module's, also in check mode, and deleted at the end,
+            whatever it is. Where the module is killed, Kubernetes ends the Job when six commands have had their
+            O(cli.timeout); until then the next run is refused.
+          - It has the labels of the template but those by which the workload finds its pods, and never becomes ready, so
+            nothing is sent to it.
+          - The account needs to C(get) the workload, to C(create), C(get), C(list), C(watch) and C(delete) C(jobs), to
+            C(get) and C(list) C(pods), to C(create) C(pods/exec), and should C(list) C(events).
         type: str
       pod_container:
-        description: Container of the pod. Default is the pod's default container.
+        description:
+          - Kestra's container in the pod. Default is the pod's default container. With O(cli.workload) that has to be
+            annotated when there are several.
         type: str
+      pod_labels:
+        description:
+          - More labels for the pod of O(cli.workload), for example those by which a network policy lets Kestra through to its
+            database.
+        type: dict
+        default: {}
+      pod_timeout:
+        description:
+          - Seconds until the pod of O(cli.workload) has to run. Finding a node and pulling the image are part of it.
+        type: float
+        default: 300.0
       kubeconfig:
         description: File with the access to the cluster. Default is kubectl's.
         type: path

@@ -199,7 +199,8 @@ def main():
         backup = archives.Backup(line, storage, request, params["dest"], keep=params["keep"],
                                  server_version=params["cli"]["server_version"])
         if module.check_mode:
-            plan = backup.plan()
+            with line:
+                plan = backup.plan()
             _warn(module, redactor, plan)
             return {"changed": True, "dest": params["dest"], "plan": plan}
 
@@ -209,7 +210,8 @@ def main():
 
         question = {**{name: params[name] for name in ASKED}, "cli": line.at.shown()}
         job = jobs.Job(params["job_dir"], "kestra_metadata_backup", jobs.fingerprint_of(question), redactor)
-        result = job.run(work)
+        with line:
+            result = job.run(work)
         _warn(module, redactor, result["plan"])
         return dict(result, changed=not result["reattached"])
 

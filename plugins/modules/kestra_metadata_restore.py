@@ -95,6 +95,17 @@ EXAMPLES = r"""
       server_version: 1.3.26
       run_options: [--volumes-from=kestra, --network=kestra_default, --env-file=/etc/kestra/kestra.env]
 
+- name: Restore a copy into an instance in Kubernetes that is scaled to 0
+  kestra_community.dr.kestra_metadata_restore:
+    uri: "{{ component.uri }}"
+    archive: "/var/lib/kestra-dr/fetched/{{ component.files[0].path }}"
+    sha256: "{{ component.files[0].sha256 }}"
+    storage_path: /app/storage
+    cli:
+      method: kubernetes
+      namespace: kestra
+      workload: deployment/kestra-standalone
+
 - name: Bring one tenant back under another name
   kestra_community.dr.kestra_metadata_restore:
     uri: kestra:///backups/tenants/sales/backup-20261126034500.kestra
@@ -198,13 +209,15 @@ def main():
             sha256=params["sha256"], expected=expected, to_tenant=params["to_tenant"] or None, resources=resources,
             server_version=params["cli"]["server_version"])
         if module.check_mode:
-            return {"changed": True, "plan": restore.plan()}
+            with line:
+                return {"changed": True, "plan": restore.plan()}
         if not params["accept_duplicates"]:
             metadata.require_no_duplicates(jobs.read(params["job_dir"]) if params["job_dir"] else None, params["uri"],
                                            expected, resources)
         question = {**{name: params[name] for name in ASKED}, "cli": line.at.shown()}
         job = jobs.Job(params["job_dir"], "kestra_metadata_restore", jobs.fingerprint_of(question), redactor)
-        result = job.run(restore.run)
+        with line:
+            result = job.run(restore.run)
         for warning in result["notes"]:
             module.warn(redactor.scrub(warning))
         return dict(result, changed=not result["reattached"])

@@ -121,6 +121,17 @@ EXAMPLES = r"""
       server_version: 1.3.26
       run_options: [--network=kestra_default, --env-file=/etc/kestra/kestra.env]
     bootstrap_servers: [kafka.example.org:9092]
+
+- name: The same for a Kestra in Kubernetes that is scaled to 0, by a pod that may reach Kafka as Kestra does
+  kestra_community.dr.kestra_restore_queue:
+    leftovers: delete
+    cli:
+      method: kubernetes
+      namespace: kestra
+      workload: deployment/kestra-executor
+      pod_labels:
+        app.kubernetes.io/name: kestra
+    bootstrap_servers: [kafka.example.org:9092]
 """
 
 RETURN = r"""
@@ -212,7 +223,7 @@ ASKED = ("leave_out", "recreate", "forget_trigger_executions", "leftovers", "clu
 
 
 def refill_of(module, redactor):
-    """(Refill, what tells it from another one) of the module's options."""
+    """(Refill, its command line, what tells it from another one) of the module's options."""
     params = module.params
     line, configuration = kestra_options.reached_cli(module, redactor)
     place = options.of_module(module, redactor, configuration)
@@ -223,7 +234,7 @@ def refill_of(module, redactor):
         tuple(name for name, option in wanted if params[option]), params["flow_listeners_silence"],
         tuple(params["state_directories"]))
     question = {**{name: params[name] for name in ASKED}, "cli": line.at.shown(), "kafka": place.fingerprint()}
-    return refill.Refill(line, place, request, chosen, params["cli"]["server_version"]), question
+    return refill.Refill(line, place, request, chosen, params["cli"]["server_version"]), line, question
 
 
 def main():
@@ -232,12 +243,14 @@ def main():
     redactor = facts.FactRedactor()
 
     def body(module):
-        run, question = refill_of(module, redactor)
+        run, line, question = refill_of(module, redactor)
         if module.check_mode:
-            result = {"changed": True, "plan": run.plan()}
+            with line:
+                result = {"changed": True, "plan": run.plan()}
         else:
             job = jobs.Job(module.params["job_dir"], "kestra_restore_queue", jobs.fingerprint_of(question), redactor)
-            result = job.run(lambda progress: facts.trust(module, run.run(progress)))
+            with line:
+                result = job.run(lambda progress: facts.trust(module, run.run(progress)))
             result = dict(result, changed=not result["reattached"])
         for warning in result["plan"]["warnings"]:
             module.warn(warning)

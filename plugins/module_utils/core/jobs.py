@@ -149,7 +149,7 @@ class Job:
             "phases": {}, "finished": None, "outcome": None, "result": None, "error": None}
         self._save()
         try:
-            with _terminable():
+            with terminable():
                 result = body(Progress(self._dir, self._phase))
         except BaseException as exc:
             self._finish("failed", error=_describe(exc))
@@ -182,7 +182,7 @@ def _recorded(state) -> DrError:
 
 
 @contextlib.contextmanager
-def _terminable():
+def terminable():
     """SIGTERM becomes an error in the main thread, so that clean-up code runs."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -10,15 +10,17 @@ The executable is a jar with a shell script in front and no #! line: only a shel
 """
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import re
 import shlex
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from ..core import proc
-from ..core.errors import ConfigError, RefusedError, ToolError
+from ..core import jobs, proc
+from ..core.errors import ConfigError, DrError, RefusedError, ToolError
+from . import cli_pod
 from .launch import LAUNCH, UNCONFIGURED, VERSION_SECONDS, WITHOUT, version_of
 
 METHODS = ("host", "container", "kubernetes")
@@ -26,6 +28,7 @@ ENGINES = ("docker", "podman")
 _IMAGE_EXECUTABLE = "/app/kestra"  # of Kestra's own images
 _FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 _TAIL = 60
+_COMMANDS = 6  # more than a module runs one after the other: asking, doing, looking
 
 
 def argument_spec() -> dict:
@@ -45,7 +48,10 @@ def argument_spec() -> dict:
         "run_options": {"type": "list", "elements": "str", "default": []},
         "namespace": {"type": "str"},
         "pod": {"type": "str"},
+        "workload": {"type": "str"},
         "pod_container": {"type": "str"},
+        "pod_labels": {"type": "dict", "default": {}},
+        "pod_timeout": {"type": "float", "default": 300.0},
         "kubeconfig": {"type": "path"},
         "kube_context": {"type": "str"},
     }}}
@@ -70,14 +76,17 @@ class Place:
     run_options: tuple = ()
     namespace: str | None = None
     pod: str | None = None
+    workload: str | None = None
     pod_container: str | None = None
+    pod_labels: dict = field(default_factory=dict)
+    pod_timeout: float = 300.0
     kubeconfig: str | None = None
     kube_context: str | None = None
     own: bool = False
 
     def shown(self) -> dict:
         """What a plan says about it."""
-        where = {"host": None, "container": self.container or self.image, "kubernetes": self.pod}[self.method]
+        where = {"host": None, "container": self.container or self.image, "kubernetes": self.pod or self.workload}[self.method]
         return {"method": self.method, "in": where, "executable": self.executable, "config_file": self.config_file,
                 "user": self.user}
 
@@ -110,14 +119,7 @@ def place(params, gathered=None, root=False) -> Place:
     common = {"method": method, "executable": params["executable"] or _IMAGE_EXECUTABLE,
               "config_file": params["config_file"], "environment": _environment(params, {})}
     if method == "kubernetes":
-        if not params["pod"]:
-            raise _bad("cli.method is kubernetes, but cli.pod is not given",
-                       "Name a pod, or deployment/NAME as kubectl exec takes it.")
-        if params["user"]:
-            raise _bad("kubectl exec cannot change the user", "Leave cli.user out.")
-        return Place(**common, namespace=params["namespace"], pod=params["pod"], own=True,
-                     pod_container=params["pod_container"], kubeconfig=params["kubeconfig"],
-                     kube_context=params["kube_context"])
+        return _in_kubernetes(params, common)
     if bool(params["container"]) is bool(params["image"]):
         raise _bad("cli.method is container and needs one of cli.container and cli.image",
                    "container: the running container Kestra is in. image: for a container of its own while it is "
@@ -126,6 +128,23 @@ def place(params, gathered=None, root=False) -> Place:
         raise _bad("cli.run_options belong to cli.image", "Leave them out.")
     return Place(**common, engine=params["engine"], container=params["container"], image=params["image"],
                  run_options=tuple(params["run_options"]), user=params["user"], own=bool(params["container"]))
+
+
+def _in_kubernetes(params, common) -> Place:
+    if bool(params["pod"]) is bool(params["workload"]):
+        raise _bad("cli.method is kubernetes and needs one of cli.pod and cli.workload",
+                   "pod: the running pod Kestra is in, or deployment/NAME as kubectl exec takes it. workload: for a pod of "
+                   "its own while it is stopped.")
+    if params["user"]:
+        raise _bad("kubectl exec cannot change the user", "Leave cli.user out.")
+    if params["workload"] and not re.fullmatch(f"({'|'.join(cli_pod.KINDS)})/{cli_pod.NAME}", params["workload"]):
+        raise _bad(f"cli.workload is {params['workload']!r}", "Give deployment/NAME or statefulset/NAME.")
+    if params["pod_labels"] and not params["workload"]:
+        raise _bad("cli.pod_labels belong to cli.workload", "Leave them out.")
+    return Place(**common, namespace=params["namespace"], pod=params["pod"], workload=params["workload"], own=True,
+                 pod_container=params["pod_container"], pod_timeout=params["pod_timeout"],
+                 pod_labels={str(name): str(value) for name, value in params["pod_labels"].items()},
+                 kubeconfig=params["kubeconfig"], kube_context=params["kube_context"])
 
 
 def _environment(params, base) -> dict:
@@ -138,7 +157,7 @@ def _environment(params, base) -> dict:
 
 
 def _host(params, gathered, root) -> Place:
-    for name in ("container", "image", "pod", "run_options"):
+    for name in ("container", "image", "pod", "workload", "pod_labels", "run_options"):
         if params[name]:
             raise _bad(f"cli.{name} is given, but cli.method is host", "Set cli.method.")
     if gathered is None:
@@ -214,11 +233,7 @@ def call(at, argv, environment=None, *, without=(), feed=False) -> Call:
 
 
 def _kubernetes(at, argv, environment, without, feed) -> Call:
-    words = ["kubectl"]
-    for option, value in (("--kubeconfig", at.kubeconfig), ("--context", at.kube_context),
-                          ("--namespace", at.namespace)):
-        words += [option, value] if value else []
-    words += ["exec"] + (["--stdin"] if feed or environment or without else []) + [at.pod]
+    words = cli_pod.kubectl(at, "exec", *(["--stdin"] if feed or environment or without else []), at.pod)
     words += ["--container", at.pod_container] if at.pod_container else []
     if not environment and not without:
         return Call(words + ["--"] + list(argv))
@@ -315,20 +330,56 @@ class Output:
 
 
 class Cli:
-    """One command line of Kestra. Raises ToolError for a program that fails."""
+    """One command line of Kestra. Raises ToolError for a program that fails.
 
-    def __init__(self, at, redactor=None, timeout=3600.0):
+    Used by `with`, at whose end a pod of its own is deleted; it is made for the first call. warn: takes a sentence.
+    """
+
+    def __init__(self, at, redactor=None, timeout=3600.0, warn=None):
         self.at = at
         self._redactor = redactor
         self._timeout = timeout
+        self._warn = warn
+        self._stack = contextlib.ExitStack()
+        self._one_off: cli_pod.OneOff | None = None
+
+    def __enter__(self):
+        if self.at.workload:
+            self._stack.enter_context(jobs.terminable())
+        return self
+
+    def __exit__(self, kind, _exc, _trace):
+        with self._stack:
+            self._leave(wait=kind is None)
+
+    def _leave(self, wait):
+        one, self._one_off = self._one_off, None
+        if one is None:
+            return
+        try:
+            one.end(wait)
+        except DrError as exc:  # what was done, or went wrong, matters more
+            if self._warn:
+                self._warn(f"The Job for Kestra's command line was not seen to be deleted: {exc.message} Kubernetes ends it "
+                           "by itself later.")
+
+    def _to_start(self, argv, environment=None, **how) -> Call:
+        """call(), where a pod of its own is there."""
+        if not self.at.workload:
+            return call(self.at, argv, environment, **how)
+        if self._one_off is None:
+            self._one_off = cli_pod.OneOff(self.at, VERSION_SECONDS + _COMMANDS * self._timeout, self._redactor)
+        pod = self._one_off.start()
+        return call(replace(self.at, pod=pod, pod_container=self._one_off.container), argv, environment, **how)
 
     def version(self) -> str:
         """Asks --version without any configuration."""
         environment = {name: value for name, value in self.at.environment.items()
                        if name not in WITHOUT and not name.startswith("DATASOURCES_")}
         stdout: deque = deque(maxlen=_TAIL)
-        self._call(call(self.at, [*LAUNCH, self.at.executable, "--version"], {**environment, **UNCONFIGURED},
-                        without=WITHOUT), "--version", stdout.append, stdout, VERSION_SECONDS)
+        started = self._to_start([*LAUNCH, self.at.executable, "--version"], {**environment, **UNCONFIGURED},
+                                 without=WITHOUT)
+        self._call(started, "--version", stdout.append, stdout, VERSION_SECONDS)
         found = version_of("\n".join(stdout))
         if found is None:
             raise ToolError(f"{self.at.executable} --version printed no version.", reason="no_version",
@@ -362,7 +413,7 @@ class Cli:
             if on_line:
                 on_line(line)
 
-        started = call(self.at, command(self.at, words), {**self.at.environment, **(environment or {})})
+        started = self._to_start(command(self.at, words), {**self.at.environment, **(environment or {})})
         done = self._call(started, what, each, stdout, self._timeout)
         if keep is not None:  # Kestra's loggers may write to either
             kept += [line for line in done.stderr_tail.splitlines() if keep.search(line)]
@@ -379,7 +430,8 @@ class Cli:
             if exc.reason != "tool_timeout":
                 raise
             raise ToolError(f"Kestra's `{what}` did not end within {timeout:g} s.", reason="cli_timeout",
-                            hint=None if self.at.method == "host" else "It may go on inside the container.",
+                            hint=None if self.at.method == "host" or self.at.workload
+                            else "It may go on inside the container.",
                             detail=dict(exc.detail, output_tail=scrub("\n".join(stdout)))) from None
         if done.rc == 0:
             return done
@@ -389,6 +441,8 @@ class Cli:
         said = scrub(telling_line(stderr, list(stdout)))
         if done.rc in (126, 127):
             raise self._missing(said, detail)
+        ended = self._one_off.ended() if self._one_off else None
+        said += f" (its pod: {ended})" if ended else ""
         raise ToolError(f"Kestra's `{what}` failed with exit code {done.rc}: {said}", reason="cli_failed",
                         hint=hint_for(done.rc, "\n".join([*stderr, *stdout])), detail=detail)
 
@@ -400,18 +454,18 @@ class Cli:
 
     def program(self, argv, ok=(0,)) -> proc.Completed:
         """Runs a small program where the CLI runs, as the same user."""
-        started = call(self.at, argv)
+        started = self._to_start(argv)
         return proc.run(started.argv, env=started.environment, user=started.user, timeout=self._timeout, ok=ok,
                         redactor=self._redactor)
 
     def read(self, argv, sink, on_bytes=None) -> None:
         """Streams what a program prints to sink (an object with write)."""
-        started = call(self.at, argv)
+        started = self._to_start(argv)
         proc.pipeline([proc.Stage(started.argv, started.environment, user=started.user)], sink=sink, on_bytes=on_bytes,
                       timeout=self._timeout, redactor=self._redactor)
 
     def write(self, argv, source) -> None:
         """Streams a binary file to a program's stdin."""
-        started = call(self.at, argv, feed=True)
+        started = self._to_start(argv, feed=True)
         proc.pipeline([proc.Stage(started.argv, started.environment, user=started.user)], source=source,
                       timeout=self._timeout, redactor=self._redactor)

@@ -103,7 +103,8 @@ def reached_cli(module, redactor):
         read, known = dataclasses.replace(read, overrides=(layers.Layer(params["config_file"], text),)), True
     configuration = config.load(read)
     protect(module, configuration, redactor)
-    return cli.Cli(at, redactor, params["timeout"]), configuration if known else None
+    line = cli.Cli(at, redactor, params["timeout"], lambda text: module.warn(redactor.scrub(text)))
+    return line, configuration if known else None
 
 
 def encryption_key(params, redactor):

@@ -13,18 +13,19 @@ import shutil
 import pytest
 import yaml
 from ansible_collections.kestra_community.dr.tests.integration.enterprise import conftest as enterprise_tests
+from ansible_collections.kestra_community.dr.tests.integration.enterprise import test_in_a_cluster as cluster_tests
 from ansible_collections.kestra_community.dr.tests.integration.enterprise import test_in_a_container as container_tests
 from ansible_collections.kestra_community.dr.tests.integration.example_runs import Cases, Machine
 from ansible_collections.kestra_community.dr.tests.integration.standin import conftest as standin_tests
 
 box = container_tests.box
+kubectl = cluster_tests.kubectl
 
 MODULES = ("disk_space_info", "instance_lock", "kestra_config_bundle", "kestra_config_info", "kestra_config_restore", "kestra_info",
            "kestra_maintenance", "kestra_metadata_backup", "kestra_metadata_restore", "kestra_service", "report_write",
            "storage_inventory_info")
 SYSTEMD = "needs systemd: the molecule scenarios hosts, mysql and enterprise stop and start a unit by these options"
 NOT_RUN = {
-    "Take it from Kubernetes, and keep three archives in Kestra's storage": "there is no cluster; what kubectl is called with is a unit test",
     "How is Kestra, and could it be stopped?": SYSTEMD,
     "Stop it for a backup, for 15 minutes at most": SYSTEMD,
     "Start it again if it was running, and wait until it is healthy": SYSTEMD,
@@ -261,3 +262,24 @@ def test_metadata_of_a_container(box, tmp_path):
     inside.variables["component"] = whole["component"]
     (restored,) = inside.play(ONE_OFF, also=podman)
     assert restored["put_back"] and restored["restored"] == whole["component"]["summary"]
+
+
+POD = "Take it from Kubernetes, and keep three archives in Kestra's storage"
+SCALED_DOWN = "Restore a copy into an instance in Kubernetes that is scaled to 0"
+
+
+@case(POD, SCALED_DOWN)
+def test_metadata_in_kubernetes(instance, kubectl, tmp_path):
+    cluster = cluster_tests.Cluster(instance(), kubectl)
+    one = cluster.instance
+    inside = machine(one, tmp_path)
+    inside.here("/var/lib/kestra-dr/staging").mkdir()
+    here = {"cli": {"executable": cluster.cli["executable"]}}
+    (made,) = inside.play(POD, also=here)
+    fetched = inside.here("/var/lib/kestra-dr/fetched")
+    shutil.move(made["dest"], fetched)
+    (one.standin.storage / made["component"]["uri"][len("kestra:///"):]).unlink()
+    inside.variables["component"] = made["component"]
+    (restored,) = inside.play(SCALED_DOWN, also=here)
+    assert restored["put_back"] and restored["restored"] == made["component"]["summary"]
+    cluster.require_gone()

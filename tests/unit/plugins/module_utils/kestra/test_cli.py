@@ -97,9 +97,17 @@ def test_a_start_command_that_is_not_the_executable_is_never_run(unit, start):
     {"method": "container"}, {"method": "container", "container": "k", "image": "i"},
     {"method": "container", "container": "k", "run_options": ["--network=x"]},
     {"method": "kubernetes"}, {"method": "kubernetes", "pod": "p", "user": "kestra"},
-    {"container": "k"}, {"pod": "p"}, {"run_options": ["--network=x"]}])
+    {"method": "kubernetes", "pod": "p", "workload": "deployment/k"}, {"method": "kubernetes", "workload": "k"},
+    {"method": "kubernetes", "workload": "pod/k"}, {"method": "kubernetes", "workload": "deployment/-k"},
+    {"method": "kubernetes", "pod": "p", "pod_labels": {"a": "b"}},
+    {"container": "k"}, {"pod": "p"}, {"workload": "deployment/k"}, {"run_options": ["--network=x"]}])
 def test_options_that_do_not_fit_are_refused(given):
     refused(ConfigError, "cli_options", place, **given)
+
+
+def test_a_workload_is_the_servers_own_program():
+    at = place(method="kubernetes", workload="statefulset/kestra.main", pod_labels={"tier": 1})
+    assert at.own and at.shown()["in"] == "statefulset/kestra.main" and at.pod_labels == {"tier": "1"}
 
 
 # -- calls ------------------------------------------------------------------------------------------------------------
