@@ -22,6 +22,7 @@ extends_documentation_fragment:
   - kestra_community.dr.attributes
   - kestra_community.dr.vault
   - kestra_community.dr.restic
+  - kestra_community.dr.escrow_place
 attributes:
   check_mode:
     support: full
@@ -44,12 +45,6 @@ options:
     description: The recovery point to make it from, V(latest) or V(latest_verified).
     type: str
     default: latest
-  path:
-    description:
-      - Absolute path of the kit. On this host unless O(sftp_host) is given; its directory must exist.
-      - A place inside the vault or the repository is refused, because the kit would be lost with them.
-    type: path
-    required: true
   passphrase_file:
     description:
       - File whose first line is the passphrase, of 16 bytes or more. It must not be readable by everybody.
@@ -57,36 +52,15 @@ options:
         stays as it is.
     type: path
     required: true
-  max_age_days:
-    description: Days after which the kit is written again although nothing has changed.
-    type: int
-    default: 30
-  sftp_host:
-    description: Host to write the kit to, by SFTP. Its directory must exist there.
-    type: str
-  sftp_port:
-    description: Port of its SSH server.
-    type: int
-    default: 22
-  sftp_user:
-    description: User to log in as.
-    type: str
-  sftp_key_file:
-    description: Private key to log in with, without a passphrase.
-    type: path
-  sftp_known_hosts:
-    description:
-      - File that holds the host's key, as C(known_hosts) of OpenSSH. A host whose key is not in it, or is another one, is
-        refused.
-    type: path
   gpg_binary:
     description: Name or path of GnuPG's program, version 2.2 or newer.
     type: path
     default: gpg
 requirements:
   - GnuPG >= 2.2
-  - paramiko, for O(sftp_host)
   - PyYAML
+seealso:
+  - module: kestra_community.dr.escrow_kit_info
 """
 
 EXAMPLES = r"""
@@ -102,6 +76,18 @@ EXAMPLES = r"""
     sftp_user: escrow
     sftp_key_file: /etc/kestra-dr/escrow_ed25519
     sftp_known_hosts: /etc/kestra-dr/known_hosts
+
+- name: Keep a kit in a bucket of another account
+  kestra_community.dr.escrow_kit:
+    vault: /var/lib/kestra-dr/vault
+    instance: kestra
+    repository: /srv/backup/kestra
+    repository_password_file: /etc/kestra-dr/restic
+    path: kestra.asc
+    passphrase_file: /etc/kestra-dr/escrow
+    s3_bucket: escrow
+    s3_endpoint: https://objects.example.org
+    s3_credentials_file: /etc/kestra-dr/escrow-bucket
 
 - name: Is the kit there, and is it still true?
   kestra_community.dr.escrow_kit:
@@ -149,73 +135,72 @@ id:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kestra_community.dr.plugins.module_utils.core import clock, openpgp, places, wiring
-from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import ConfigError
+from ansible_collections.kestra_community.dr.plugins.module_utils.core import clock, openpgp, wiring
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.secrets import Redactor
-from ansible_collections.kestra_community.dr.plugins.module_utils.vault import catalog, escrow, in_use, options
+from ansible_collections.kestra_community.dr.plugins.module_utils.vault import (
+    catalog,
+    escrow,
+    escrow_place,
+    escrow_record,
+    in_use,
+    options,
+)
 from ansible_collections.kestra_community.dr.plugins.module_utils.vault.restic import Restic
 
-SFTP = ("sftp_host", "sftp_user", "sftp_key_file", "sftp_known_hosts")
-
-
-def place(params):
-    """Where the kit is kept."""
-    if not params["path"].startswith("/"):
-        raise ConfigError("path must be absolute.", reason="bad_path")
-    if not params["sftp_host"]:
-        return places.Local(params["path"])
-    return places.Sftp(params["path"], host=params["sftp_host"], port=params["sftp_port"], user=params["sftp_user"],
-                       key_file=params["sftp_key_file"], known_hosts=params["sftp_known_hosts"])
-
-
-def opened(where, params):
+def opened(kit, where, params):
     """The text of the kit in place, or None."""
-    held = where.read()
-    if held is None:
+    if kit is None:
         return None
-    held = openpgp.decrypt(held, params["passphrase_file"], where.shown, params["gpg_binary"])
-    return held.decode("utf-8", "surrogateescape")
+    text = openpgp.decrypt(kit, params["passphrase_file"], where.shown, params["gpg_binary"])
+    return text.decode("utf-8", "surrogateescape")
 
 
-def keep(where, held, text, now, params, write):
-    """Compares the text of the kit in place with that of now, and writes it if that is needed and wanted."""
-    found = dict(escrow.judge(held, text, params["max_age_days"], now), place=where.shown)
-    result = {"changed": params["state"] == "present" and found["state"] != "current", "found": found, "kit": found}
-    if result["changed"]:
-        if write:
-            where.write(openpgp.encrypt(text.encode("utf-8", "surrogateescape"), params["passphrase_file"],
-                                        params["gpg_binary"]))
-        result["kit"] = dict(escrow.judge(text, text, params["max_age_days"], now), place=where.shown)
-    return result
+def keep(where, kit, text, found, digests, now, params, write):
+    """Writes the kit, and the record beside it, where that is needed and wanted. found: what the kit in place is worth."""
+    beside = escrow_record.place_of(where)
+    wanted = params["state"] == "present"
+    renewed = wanted and found["state"] != "current"
+    noted = wanted and (renewed or escrow_record.judge(kit, beside.read(), digests, params["max_age_days"], now)["state"] != "current")
+    if renewed and write:
+        kit = openpgp.encrypt(text.encode("utf-8", "surrogateescape"), params["passphrase_file"], params["gpg_binary"])
+        where.write(kit)
+    if noted and write:
+        beside.write(escrow_record.compose(kit, now if renewed else found["written"], digests))
+    now_is = dict(escrow.judge(text, text, params["max_age_days"], now), place=where.shown) if renewed else found
+    return {"changed": renewed or noted, "found": found, "kit": now_is}
 
 
 def main():
-    spec = dict(catalog.argument_spec(), **options.argument_spec())
+    spec = dict(catalog.argument_spec(), **options.argument_spec(), **escrow_place.argument_spec())
     spec.update(
         state={"type": "str", "choices": ["present", "query"], "default": "present"},
-        id={"type": "str", "default": "latest"}, path={"type": "path", "required": True},
-        passphrase_file={"type": "path", "required": True, "no_log": False},
-        max_age_days={"type": "int", "default": 30}, sftp_host={"type": "str"}, sftp_port={"type": "int", "default": 22},
-        sftp_user={"type": "str"}, sftp_key_file={"type": "path", "no_log": False}, sftp_known_hosts={"type": "path"},
+        id={"type": "str", "default": "latest"}, passphrase_file={"type": "path", "required": True, "no_log": False},
         gpg_binary={"type": "path", "default": "gpg"})
-    module = AnsibleModule(argument_spec=spec, supports_check_mode=True, required_one_of=options.REQUIRED_ONE_OF,
-                           mutually_exclusive=options.MUTUALLY_EXCLUSIVE, required_together=[SFTP])
+    module = AnsibleModule(
+        argument_spec=spec, supports_check_mode=True, required_one_of=options.REQUIRED_ONE_OF,
+        mutually_exclusive=options.MUTUALLY_EXCLUSIVE + escrow_place.MUTUALLY_EXCLUSIVE,
+        required_together=escrow_place.REQUIRED_TOGETHER, required_by=escrow_place.REQUIRED_BY)
     redactor = Redactor()
 
     def body(module):
         params = module.params
-        where = place(params)
+        where = escrow_place.of_module(module, redactor)
         openpgp.check_passphrase_file(params["passphrase_file"])
         vault = catalog.Catalog(params["vault"], params["instance"])
         vault.check_vault()
         restic = Restic(options.of_module(params, module.no_log_values), redactor)
-        escrow.require_apart(where, vault.vault, restic.repository.location)
+        escrow_place.require_apart(where, vault.vault, restic.repository.location)
         point = catalog.choose(vault.summaries(), params["id"], vault.instance)["id"]
-        held = opened(where, params)
+        kit = where.read()
+        held = opened(kit, where, params)
         with in_use.reading(vault, point):
             facts = escrow.gather(vault, point, restic)
-        now = clock.utc_now()
-        return dict(keep(where, held, escrow.compose(facts, now), now, params, not module.check_mode), id=point)
+        write, now = not module.check_mode, clock.utc_now()
+        text = escrow.compose(facts, now)
+        found = dict(escrow.judge(held, text, params["max_age_days"], now), place=where.shown)
+        secret = escrow_record.key(vault, make=write and params["state"] == "present")
+        digests = secret and escrow_record.digests(secret, facts)
+        return dict(keep(where, kit, text, found, digests, now, params, write), id=point)
 
     wiring.run(module, body, redactor)
 

@@ -50,6 +50,12 @@ options:
       - File to write the list of what was copied to, with digests, headers and metadata. A second one is in the copy itself.
     type: path
     required: true
+  last:
+    description:
+      - V(false) when another copy into the same directory follows. It finds the contents of this one, and nothing that is there
+        already is removed. So what Kestra writes again can be read while it is stopped, and all else once it runs.
+    type: bool
+    default: true
 seealso:
   - module: kestra_community.dr.object_storage_inventory_info
   - module: kestra_community.dr.object_storage_restore
@@ -149,6 +155,7 @@ from ansible_collections.kestra_community.dr.plugins.module_utils.storage.object
 def main():
     spec = dict(options.argument_spec(), **jobs.argument_spec())
     spec.update({name: {"type": "path", "required": True} for name in ("pin", "copy", "dest")})
+    spec.update(last={"type": "bool", "default": True})
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True, required_together=options.REQUIRED_TOGETHER,
                            mutually_exclusive=options.MUTUALLY_EXCLUSIVE)
     redactor = Redactor()
@@ -161,10 +168,10 @@ def main():
             progress.phase("copying")
             with client.opened(place) as bucket:
                 copy = copy_out.Copy(bucket, store.Store(params["copy"]), params["pin"], progress.update)
-                done = {"plan": copy.plan()} if module.check_mode else copy.run(params["dest"])
+                done = {"plan": copy.plan()} if module.check_mode else copy.run(params["dest"], params["last"])
             return dict(place.facts(), **done)
 
-        question = dict(place.fingerprint(), **{name: params[name] for name in ("pin", "copy", "dest")})
+        question = dict(place.fingerprint(), **{name: params[name] for name in ("pin", "copy", "dest", "last")})
         job = jobs.Job(None if module.check_mode else params["job_dir"], "object_storage_backup",
                        jobs.fingerprint_of(question), redactor)
         result = job.run(work)

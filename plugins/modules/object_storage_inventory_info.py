@@ -52,6 +52,16 @@ options:
   retention_days:
     description: How many days recovery points are kept, to find lifecycle rules that delete versions earlier.
     type: int
+  part:
+    description:
+      - V(mutable) lists only the few objects that Kestra writes again, which are namespace files, keys, states and messages of
+        queues. It takes as long as there are namespaces and flows, however many executions.
+    type: str
+    choices: [all, mutable]
+    default: all
+  mutable:
+    description: Earlier list of the mutable part. It stands in the place of what is there of it now.
+    type: path
   expect:
     description:
       - List that the bucket must equal. Objects that it does not name are counted, but make no difference.
@@ -82,6 +92,20 @@ EXAMPLES = r"""
     config:
       files: [/etc/kestra/application.yml]
     moment: "{{ pin.server_time }}"
+    dest: /run/kestra-dr/pinned.jsonl.gz
+
+- name: List what Kestra writes again, while it is stopped
+  kestra_community.dr.object_storage_inventory_info:
+    config:
+      files: [/etc/kestra/application.yml]
+    part: mutable
+    dest: /run/kestra-dr/mutable.jsonl.gz
+
+- name: List everything else once Kestra runs again
+  kestra_community.dr.object_storage_inventory_info:
+    config:
+      files: [/etc/kestra/application.yml]
+    mutable: /run/kestra-dr/mutable.jsonl.gz
     dest: /run/kestra-dr/pinned.jsonl.gz
 
 - name: Prove that a restored bucket is what was backed up
@@ -198,9 +222,10 @@ reattached:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kestra_community.dr.plugins.module_utils.core import clock, jobs, wiring
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.secrets import Redactor
+from ansible_collections.kestra_community.dr.plugins.module_utils.storage import part
 from ansible_collections.kestra_community.dr.plugins.module_utils.storage.objects import client, compare, inventory, options
 
-OPTIONS = ("dest", "moment", "count", "retention_days", "expect", "depth")
+OPTIONS = ("dest", "moment", "count", "retention_days", "expect", "depth", "part", "mutable")
 
 
 def look(place, params, check_mode, progress):
@@ -212,7 +237,7 @@ def look(place, params, check_mode, progress):
         else:
             found = inventory.take(bucket, None if check_mode else params["dest"], moment=params["moment"],
                                    retention_days=params["retention_days"], count=params["count"],
-                                   on_progress=progress.update)
+                                   what=params["part"], pin=params["mutable"], on_progress=progress.update)
     return dict(place.facts(), **found)
 
 
@@ -221,10 +246,11 @@ def main():
     spec.update(
         dest={"type": "path"}, moment={"type": "str"}, count={"type": "bool", "default": True},
         retention_days={"type": "int"}, expect={"type": "path"},
-        depth={"type": "str", "choices": list(compare.DEPTHS), "default": "listing"})
+        depth={"type": "str", "choices": list(compare.DEPTHS), "default": "listing"},
+        part={"type": "str", "choices": list(part.PARTS), "default": part.ALL}, mutable={"type": "path"})
     module = AnsibleModule(
         argument_spec=spec, supports_check_mode=True, required_together=options.REQUIRED_TOGETHER,
-        mutually_exclusive=options.MUTUALLY_EXCLUSIVE + [("expect", "dest"), ("expect", "moment")])
+        mutually_exclusive=options.MUTUALLY_EXCLUSIVE + [("expect", "dest"), ("expect", "moment"), ("expect", "mutable"), ("moment", "mutable")])
     redactor = Redactor()
 
     def body(module):

@@ -53,6 +53,11 @@ options:
       - List of a storage, as M(kestra_community.dr.storage_inventory_info) writes it. The restored tree must equal
         it, with the digest of every file, before it is moved into place.
     type: path
+  kept:
+    description:
+      - What was held of that storage at the pin and the snapshot does not have so, as
+        M(kestra_community.dr.storage_inventory_info) keeps it. It is put in its place before the comparison.
+    type: path
 seealso:
   - module: kestra_community.dr.restic_backup
 """
@@ -142,9 +147,9 @@ def main():
     spec = dict(options.argument_spec(), **jobs.argument_spec())
     spec.update(snapshot={"type": "str", "required": True}, path={"type": "str", "default": "/"},
                 target={"type": "path", "required": True}, verify={"type": "bool", "default": True},
-                list={"type": "path"})
+                list={"type": "path"}, kept={"type": "path"})
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True, mutually_exclusive=options.MUTUALLY_EXCLUSIVE,
-                           required_one_of=options.REQUIRED_ONE_OF)
+                           required_one_of=options.REQUIRED_ONE_OF, required_by={"kept": ["list"]})
     redactor = Redactor()
 
     def body(module):
@@ -153,12 +158,12 @@ def main():
         if module.check_mode:
             return plan(restic, params)
         receipt = os.path.join(params["job_dir"], "restored.json") if params["job_dir"] else None
-        question = {name: params[name] for name in ("snapshot", "path", "target", "verify", "list")}
+        question = {name: params[name] for name in ("snapshot", "path", "target", "verify", "list", "kept")}
         job = jobs.Job(params["job_dir"], "restic_restore",
                        jobs.fingerprint_of(dict(question, **restic.repository.fingerprint())), redactor)
         result = job.run(lambda progress: restic_restore.restore_path(
             restic, params["snapshot"], params["path"], params["target"], verify=params["verify"],
-            expect=params["list"], receipt=receipt, on_phase=progress.phase, on_progress=progress.update))
+            expect=params["list"], kept=params["kept"], receipt=receipt, on_phase=progress.phase, on_progress=progress.update))
         return dict(result, changed=result["changed"] and not result["reattached"])
 
     wiring.run(module, body, redactor)

@@ -55,6 +55,28 @@ options:
       - Earlier list of the same tree, taken before it was copied. What is not the same any more is counted in
         RV(drift) and marked in O(dest), because nobody can tell which state the copy holds.
     type: path
+  part:
+    description:
+      - V(mutable) lists only the few files that Kestra writes again, which are namespace files, keys, states and messages of
+        queues, and the directories above them. It takes as long as there are namespaces and flows, however many executions.
+    type: str
+    choices: [all, mutable]
+    default: all
+  hold:
+    description: With O(part=mutable), a tar to write with the contents of what is listed, whose digests the list then has.
+    type: path
+  mutable:
+    description: Earlier list of the mutable part. It stands in the place of what is there of it now.
+    type: path
+  held:
+    description:
+      - The tar that O(hold) wrote for the list of the mutable part that O(compare) has. What of it is not the same any more is
+        listed as it was held, and what came later is marked as such.
+    type: path
+  keep:
+    description:
+      - A tar to write with what of O(held) is not the same any more. M(kestra_community.dr.restic_restore) puts it in its place.
+    type: path
   expect:
     description:
       - List that the tree must equal, usually that of a recovery point. Digests are compared with O(hash=true).
@@ -77,6 +99,28 @@ EXAMPLES = r"""
     hash: true
     compare: /run/kestra-dr/pinned.jsonl.gz
   register: storage
+
+- name: Hold what Kestra writes again, while it is stopped
+  kestra_community.dr.storage_inventory_info:
+    path: /app/storage
+    part: mutable
+    dest: /run/kestra-dr/mutable.jsonl.gz
+    hold: /run/kestra-dr/mutable.tar
+
+- name: List everything else once Kestra runs again, before the copy
+  kestra_community.dr.storage_inventory_info:
+    path: /app/storage
+    mutable: /run/kestra-dr/mutable.jsonl.gz
+    dest: /run/kestra-dr/pinned.jsonl.gz
+
+- name: After the copy, keep what it does not have as it was then
+  kestra_community.dr.storage_inventory_info:
+    path: /app/storage
+    dest: /run/kestra-dr/storage.jsonl.gz
+    hash: true
+    compare: /run/kestra-dr/pinned.jsonl.gz
+    held: /run/kestra-dr/mutable.tar
+    keep: /run/kestra-dr/storage-kept.tar
 
 - name: Prove that a restored storage is what was backed up
   kestra_community.dr.storage_inventory_info:
@@ -129,9 +173,15 @@ list:
   type: dict
   returned: success
 drift:
-  description: Numbers of entries C(deleted), C(changed) and C(added) since O(compare), with C(examples) of each.
+  description:
+    - Numbers of entries C(deleted), C(changed) and C(added) since O(compare), with C(examples) of each. With O(held) also
+      C(pinned), what is kept as it was, and C(later), what does not come back.
   type: dict
   returned: when O(compare) is given
+kept:
+  description: C(path), C(sha256) and C(entries) of O(keep).
+  type: dict
+  returned: when O(keep) is given, not in check mode
 comparison:
   description: How the tree compares with O(expect).
   type: dict
@@ -172,9 +222,9 @@ reattached:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kestra_community.dr.plugins.module_utils.core import jobs, wiring
-from ansible_collections.kestra_community.dr.plugins.module_utils.storage import compare, local
+from ansible_collections.kestra_community.dr.plugins.module_utils.storage import compare, local, part, pinned
 
-OPTIONS = ("path", "dest", "hash", "reuse", "compare", "expect")
+OPTIONS = ("path", "dest", "hash", "reuse", "compare", "expect", "part", "hold", "mutable", "held", "keep")
 
 
 def inventory(params, check_mode, progress):
@@ -183,16 +233,26 @@ def inventory(params, check_mode, progress):
     if params["expect"]:
         return compare.checked_tree(params["expect"], params["path"], digests=params["hash"],
                                     on_progress=progress.update)
-    return local.take(params["path"], None if check_mode else params["dest"], digests=params["hash"],
-                      reuse=params["reuse"], compare=params["compare"], on_progress=progress.update)
+    found = local.take(params["path"], None if check_mode else params["dest"], digests=params["hash"],
+                       reuse=params["reuse"], compare=params["compare"], what=params["part"],
+                       hold=None if check_mode else params["hold"], mutable=params["mutable"], held=bool(params["held"]),
+                       on_progress=progress.update)
+    if params["keep"] and not check_mode:
+        progress.phase("keeping")
+        found["kept"] = pinned.keep(params["held"], params["dest"], params["keep"])
+    return found
 
 
 def main():
     spec = dict(jobs.argument_spec(), path={"type": "path", "required": True}, dest={"type": "path"},
                 hash={"type": "bool", "default": False}, reuse={"type": "path"}, compare={"type": "path"},
-                expect={"type": "path"})
-    module = AnsibleModule(argument_spec=spec, supports_check_mode=True,
-                           mutually_exclusive=[("expect", "dest"), ("expect", "reuse"), ("expect", "compare")])
+                expect={"type": "path"}, part={"type": "str", "choices": list(part.PARTS), "default": part.ALL},
+                hold={"type": "path"}, mutable={"type": "path"}, held={"type": "path"}, keep={"type": "path"})
+    module = AnsibleModule(
+        argument_spec=spec, supports_check_mode=True, required_together=[("held", "keep")],
+        required_by={"keep": ["compare", "dest"], "hold": ["dest"]},
+        mutually_exclusive=[("expect", "dest"), ("expect", "reuse"), ("expect", "compare"), ("hold", "mutable"),
+                            ("hold", "compare"), ("hold", "hash"), ("mutable", "compare")])
 
     def body(module):
         question = {name: module.params[name] for name in OPTIONS}

@@ -123,10 +123,17 @@ def validate_component(name: str, component, *, sealed=True) -> None:
         _database(component, at)
     if name == "search":
         _search(component, at)
+    if "kept" in component:
+        _list(_child(component, at, "kept"), f"{at}.kept")
     if "list" in component:
         _list(_child(component, at, "list"), f"{at}.list")
     elif name in ("storage", "search"):
         raise _wrong(f"{at}.list", "is missing")
+
+
+def beside(component) -> list:
+    """What of a component lies beside the manifest: [{"file", "sha256", "entries"}]."""
+    return [component[name] for name in ("list", "kept") if name in component]
 
 
 def _database(component, at) -> None:

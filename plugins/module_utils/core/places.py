@@ -35,7 +35,7 @@ class Local:
         """The content, or None when there is none. Raises DrError."""
         try:
             with open(self.path, "rb") as handle:
-                return _limited(handle.read(MOST + 1), self.shown)
+                return limited(handle.read(MOST + 1), self.shown)
         except FileNotFoundError:
             return None
         except OSError as exc:
@@ -70,7 +70,7 @@ class Sftp:
         with self._session() as sftp:
             try:
                 with sftp.open(self.path, "rb") as handle:
-                    return _limited(handle.read(MOST + 1), self.shown)
+                    return limited(handle.read(MOST + 1), self.shown)
             except FileNotFoundError:
                 return None
             except OSError as exc:
@@ -169,7 +169,8 @@ def _named(exc, path) -> OSError:
     return OSError(known, str(exc) or "the server refused", posixpath.dirname(path) if known else path)
 
 
-def _limited(data, shown) -> bytes:
+def limited(data, shown) -> bytes:
+    """data, unless it is too large to be what is kept here. Raises StateError."""
     if len(data) > MOST:
         raise StateError(f"{shown} is larger than {MOST} bytes.", reason="too_large", hint="It is no escrow kit.")
     return data

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import time
 
-from . import listing
+from . import listing, pinned
 from .drift import Tally
 from .listing import Entry
 from .local import Inventory
@@ -68,20 +68,22 @@ def compare(expected, found, ignore=()) -> dict:
             "drifted": drifted, "differences": total, "counts": tally.counts, "examples": tally.examples()}
 
 
-def compare_tree(list_path, root, *, digests=True, ignore=None, on_progress=None) -> dict:
+def compare_tree(list_path, root, *, digests=True, ignore=None, settled=False, on_progress=None) -> dict:
     """Compares the tree below root with a list of it.
 
     digests: also read every file and compare its sha256 where the list has one. ignore: aspects left out; by default
-    the owner, unless run as root (nobody else can give files away). Result as compare().
+    the owner, unless run as root (nobody else can give files away). settled: what was held at the pin is back in its place.
+    Result as compare().
     """
-    return checked_tree(list_path, root, digests=digests, ignore=ignore, on_progress=on_progress)["comparison"]
+    return checked_tree(list_path, root, digests=digests, ignore=ignore, settled=settled, on_progress=on_progress)["comparison"]
 
 
-def checked_tree(list_path, root, *, digests=True, ignore=None, on_progress=None) -> dict:
+def checked_tree(list_path, root, *, digests=True, ignore=None, settled=False, on_progress=None) -> dict:
     """compare_tree together with the inventory it is made from: the result of local.take, with comparison."""
     started = time.monotonic()
     inventory = Inventory(root, digests=digests, on_progress=on_progress)
-    found = compare(listing.read(list_path), inventory.entries(), default_ignore() if ignore is None else ignore)
+    expected = pinned.settled(listing.read(list_path)) if settled else listing.read(list_path)
+    found = compare(expected, inventory.entries(), default_ignore() if ignore is None else ignore)
     return dict(inventory.result(), root=os.fspath(root), list=None, comparison=found,
                 seconds=time.monotonic() - started)
 

@@ -4,8 +4,8 @@
 """What changed in a storage between two lists of it. Pure."""
 from __future__ import annotations
 
-from . import listing
-from .listing import Entry
+from . import listing, part
+from .listing import LATER, PINNED, Entry
 
 _EXAMPLES = 20
 
@@ -48,10 +48,11 @@ def drift_of(earlier: Entry | None, later: Entry | None):
 
 
 class Drift:
-    """Judges pairs of an earlier and a later list, and counts."""
+    """Judges pairs of an earlier and a later list, and counts. held: the mutable part was held when the earlier one was made."""
 
-    def __init__(self):
-        self._tally = Tally("deleted", "changed", "added")
+    def __init__(self, held=False):
+        self._held = held
+        self._tally = Tally("deleted", "changed", "added", *((PINNED, LATER) if held else ()))
 
     def judge(self, earlier: Entry | None, later: Entry | None) -> Entry:
         """The entry for the later list, marked with its drift."""
@@ -59,10 +60,20 @@ class Drift:
         kind = drift_of(earlier, later)
         if later is not None and later.drift == "changed":
             kind = kind if kind == "added" else "changed"
+        if self._held and kind is not None:
+            entry, kind = self._as_held(earlier, entry, kind)
         if kind in self._tally.counts:
             self._tally.add(kind, entry.path)
         return entry if kind is None else entry._replace(drift=kind)
 
+    @staticmethod
+    def _as_held(earlier, entry, kind):
+        # A directory above it, too: without it nothing in it can come back.
+        above = earlier is not None and earlier.type == "d" and not part.of_execution(entry.path)
+        if kind in ("deleted", "changed") and (above or part.mutable(entry.path)):
+            return earlier, PINNED
+        return entry, LATER if kind == "added" and part.mutable(entry.path) else kind
+
     def result(self) -> dict:
-        """{deleted, changed, added, examples: {kind: [path]}}."""
+        """{deleted, changed, added, examples: {kind: [path]}}, with what was held also pinned and later."""
         return dict(self._tally.counts, examples=self._tally.examples())

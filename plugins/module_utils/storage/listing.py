@@ -7,7 +7,9 @@ A line: {"p": path below the root, "t": "f"|"d"|"l", "s": size, "m": mode, "u": 
 "c": ctime in ns, "h": sha256 of a file, "l": target of a symbolic link, "d": drift}. A path or target that is not
 UTF-8 stands base64-encoded in "b" or "k" instead of "p" or "l". Empty members are left out.
 "d" says that the entry was not the same before and after the storage was copied: "deleted", "changed" or "added", and
-for a directory "times". What a copy holds of such an entry is not known.
+for a directory "times". What a copy holds of such an entry is not known. "pinned" and "later" say the same of the mutable
+part, which was held at the pin (see pinned): the one is listed as it was then and comes back so, the other came after it
+and does not.
 """
 from __future__ import annotations
 
@@ -22,7 +24,10 @@ from ..core.files import AtomicFile, HashingWriter
 
 TYPES = ("f", "d", "l")
 _ENCODE = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
-DRIFTS = ("deleted", "changed", "added", "times")
+PINNED, LATER = "pinned", "later"
+DRIFTS = ("deleted", "changed", "added", "times", PINNED, LATER)
+# What is listed and not in the tree as it comes back.
+ABSENT = ("deleted", LATER)
 
 
 class Entry(NamedTuple):

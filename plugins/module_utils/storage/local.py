@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+import itertools
 import os
 import stat
 import tempfile
@@ -16,7 +17,7 @@ import time
 
 from ..core.errors import ConfigError, RefusedError
 from ..core.files import CHUNK
-from . import listing
+from . import listing, part, pinned
 from .drift import Drift
 from .listing import Entry
 
@@ -88,9 +89,10 @@ def _names_of(handle):
         yield rest
 
 
-def walk(root, refusals: Refusals | None = None):
+def walk(root, refusals: Refusals | None = None, what=part.ALL):
     """Yields an Entry, without digest, for everything below root in the order of listing.key.
 
+    what: part.MUTABLE is that part and the directories above it; no directory of an execution is read.
     refusals collects what must not be there; without it such things raise at once. Raises ConfigError when root is no
     directory. An unreadable directory raises PermissionError: a list with holes is none.
     """
@@ -110,30 +112,45 @@ def walk(root, refusals: Refusals | None = None):
                 stack.pop()
                 continue
             path = above + name
+            if what == part.MUTABLE and part.of_execution(path):
+                continue
             entry = _entry(base, real, path, refused)
             if strict:
                 refused.raise_for(root)
             if entry is None:
                 continue
             if entry.type == "d":
-                names = _opened(os.path.join(base, path))
+                names = _opened(os.path.join(base, path), what == part.MUTABLE and part.of_executions(path))
                 if names is None:
                     continue
                 stack.append((path + b"/", names))
-            yield entry
+            if what == part.ALL or entry.type == "d" or part.mutable(path):
+                yield entry
     finally:
         for _above, names in stack:
             names.close()
 
 
-def _opened(directory: bytes):
-    """The names in a directory, or None when it is gone. The first one is fetched here, to see that."""
-    names = sorted_names(directory)
+def _opened(directory: bytes, executions=False):
+    """The names in a directory, or None when it is gone. The first one is fetched here, to see that.
+
+    executions: it may hold those of a flow, which are left out.
+    """
+    names = _beside_executions(directory) if executions else sorted_names(directory)
     try:
         first = next(names, None)
     except FileNotFoundError:
         return None
     return _chained(first, names)
+
+
+def _beside_executions(directory: bytes):
+    with os.scandir(directory) as found:
+        holds = any(part.is_id(item.name) for item in itertools.islice(found, len(part.SURE) + 1))
+    if holds:
+        yield from (name for name in sorted(part.SURE) if os.path.lexists(os.path.join(directory, name)))
+    else:
+        yield from sorted_names(directory)
 
 
 def _chained(first, names):
@@ -245,26 +262,30 @@ class Inventory:
 
     reuse: an earlier list of the same tree; the digests of unchanged files come from it.
     compare: an earlier list; what differs from it is counted as drift and marked in the entries.
+    what: part.MUTABLE takes only that part. hold: then a tar in which its contents are held (see pinned).
+    mutable: a list of the mutable part, in the place of what is there now. held: compare has it so, from a tar like hold.
     """
 
-    def __init__(self, root, *, digests=False, reuse=None, compare=None, on_progress=None):
+    def __init__(self, root, *, digests=False, reuse=None, compare=None, what=part.ALL, hold=None, mutable=None, held=False,
+                 on_progress=None):
         self._root = root
         self._digests = digests
         self._reuse = reuse
+        self._what, self._hold, self._mutable = what, hold, mutable
         self._on_progress = on_progress
         self._hashed = self._reused = self._hashed_bytes = 0
         self._totals = {"entries": 0, "files": 0, "directories": 0, "symlinks": 0, "bytes": 0}
-        self._drift = Drift() if compare else None
+        self._drift = Drift(held) if compare else None
         self._compare = compare
         self._refusals = Refusals()
 
     def entries(self):
         """The entries, sorted. With compare also those that are gone, marked as deleted and not counted in result()."""
         for earlier, entry in self._against_compare():
-            if entry is not None:
-                self._count(entry)
             if self._drift is not None:
                 entry = self._drift.judge(earlier, entry)
+            if entry.drift not in listing.ABSENT:
+                self._count(entry)
             yield entry
         self._refusals.raise_for(self._root)
 
@@ -283,7 +304,11 @@ class Inventory:
         return listing.merged((item for item in listing.read(self._compare) if item.drift != "deleted"), current)
 
     def _with_digests(self):
-        found = walk(self._root, self._refusals)
+        found = walk(self._root, self._refusals, self._what)
+        if self._hold:
+            found = pinned.hold(self._root, found, self._hold)
+        if self._mutable:
+            found = pinned.replaced(found, listing.read(self._mutable))
         if not self._digests:
             yield from found
             return

@@ -12,7 +12,7 @@ import json
 import os
 import shlex
 
-from ..core import clock, places, proc
+from ..core import clock, proc
 from ..core.errors import ConfigError, IntegrityError, RefusedError
 from ..core.secrets import memory_file
 from ..kestra import config, sources
@@ -66,17 +66,6 @@ def _essence(text) -> list:
     return [line for line in text.splitlines() if not line.startswith(_VOLATILE)]
 
 
-def require_apart(place, vault, repository) -> None:
-    """Raises RefusedError when the kit would be lost together with what it is for."""
-    if not isinstance(place, places.Local):
-        return
-    here = repository if repository.startswith("/") else None
-    for directory, what in ((vault, "the vault"), (here, "the repository")):
-        if directory and places.inside(place.path, directory):
-            raise RefusedError(f"{place.path} lies in {what} ({directory}), and would be lost with it.",
-                               reason="not_apart", hint="Name a place elsewhere: another disk, another machine.")
-
-
 # -- what goes in -----------------------------------------------------------------------------------------------------
 
 def gather(catalog, point, restic) -> dict:
@@ -88,11 +77,12 @@ def gather(catalog, point, restic) -> dict:
                            reason="no_config", hint="Take one with the component config.")
     return {"instance": manifest["instance"], "kestra": manifest["kestra"], "point": point,
             "components": manifest["components"], "tools": manifest["tools"],
-            "repository": _repository(restic),
-            "hosts": {name: _host(text) for name, text in sorted(_bundles(restic, component).items())}}
+            "repository": repository_facts(restic),
+            "hosts": {name: host_facts(text) for name, text in sorted(_bundles(restic, component).items())}}
 
 
-def _repository(restic) -> dict:
+def repository_facts(restic) -> dict:
+    """What opens the repository. Raises DrError."""
     repository = restic.repository
     if repository.password_file:
         with open(repository.password_file, encoding="utf-8", errors="surrogateescape") as handle:
@@ -125,7 +115,7 @@ def _bundles(restic, component) -> dict:
     return {os.path.splitext(os.fsdecode(name))[0]: b"".join(blocks).decode("utf-8") for name, blocks in texts.items()}
 
 
-def _host(text) -> dict:
+def host_facts(text) -> dict:
     """Settings and variables of one host that are needed to start Kestra on the restored data."""
     with memory_file(text) as path:
         bundle = sources.read_bundle(path)
@@ -215,9 +205,21 @@ for entry in json.load(open(sys.argv[1]))["files"]:
     if components.get("storage", {}).get("strategy") == "objects":
         parts.append(_BUCKET)
     elif "storage" in components:
-        parts.append("Put $TARGET/storage where kestra.storage.local.base-path says, with the owner it had, then start "
-                     "Kestra.\n")
+        parts.append(_directory(components["storage"]))
     return "".join(parts)
+
+
+def _directory(storage) -> str:
+    where = f'"$TARGET{storage["path"]}"'
+    kept = ""
+    if "kept" in storage:
+        kept = f"""\
+What changed in the storage while it was copied, as it was before:
+
+tar -xpf "$TARGET/$POINT/{storage["kept"]["file"]}" -C {where}
+
+"""
+    return kept + f"Put {where} where kestra.storage.local.base-path says, with the owner it had, then start Kestra.\n"
 
 
 def _tag(instance) -> str:

@@ -136,8 +136,9 @@ def check_before_seal(catalog: Catalog, point, expected, snapshots) -> list:
             checks.append({"name": f"{name}: held by {facts['system']}", "verdict": "not_run"})
             continue
         checks.append({"name": f"{name}: staged files", "verdict": _check_staged(catalog, point, name, facts)})
+        for entry in manifests.beside(facts):
+            _check_list(catalog, point, name, entry)
         if "list" in facts:
-            _check_list(catalog, point, name, facts["list"])
             checks.append({"name": f"{name}: list", "verdict": "pass"})
         _check_snapshot(catalog, point, name, facts["snapshot"], snapshots)
         checks.append({"name": f"{name}: snapshot", "verdict": "pass"})
@@ -177,8 +178,8 @@ def seal(catalog: Catalog, point, manifest) -> None:
             shutil.rmtree(work)
         os.mkdir(work, 0o700)
         for component in manifest["components"].values():
-            if "list" in component:
-                _copy(os.path.join(catalog.open_dir(point), "lists", component["list"]["file"]), work)
+            for entry in manifests.beside(component):
+                _copy(os.path.join(catalog.open_dir(point), "lists", entry["file"]), work)
         atomic_write(os.path.join(work, "manifest.json"), data)
         atomic_write(os.path.join(work, "manifest.sha256"), sum_line(manifests.digest(data)))
         os.makedirs(catalog.below("points"), mode=0o700, exist_ok=True)

@@ -144,7 +144,7 @@ class _Group:
 
     def take(self, name, entry, tally) -> None:
         """name, entry: of one path, either may be None."""
-        there = entry is not None and entry.drift != "deleted"
+        there = entry is not None and entry.drift not in listing.ABSENT
         if name is not None and self.directory == name.path:
             self._purged = self._purged or bool(name.flags & REFERENCE)
             return

@@ -20,7 +20,7 @@ import time
 
 from ..core.errors import ConfigError, IntegrityError, LockedError, RefusedError, ToolError
 from ..core.files import free_bytes, fsync_dir, read_json, write_json
-from ..storage import local
+from ..storage import local, pinned
 from ..storage.compare import compare, compare_tree, default_ignore, difference
 from ..storage.listing import Entry
 from . import restic_output as output
@@ -92,12 +92,13 @@ def check_space(target, size: dict) -> None:
                            reason="no_space", detail={"free": free, "needed": needed, "path": place})
 
 
-def restore_path(restic: Restic, snapshot: str, path: str, target, *, verify=True, expect=None, receipt=None,
-                 on_phase=None, on_progress=None) -> dict:
+def restore_path(restic: Restic, snapshot: str, path: str, target, *, verify=True, expect=None, kept=None,
+                 receipt=None, on_phase=None, on_progress=None) -> dict:
     """Restores path of a snapshot so that it lies at target, with owners, modes, times and empty directories.
 
     verify: restic reads all content back and compares it with its digests. Metadata is always compared.
-    expect: list of a storage (storage.listing) that the restored tree must equal, digests included.
+    expect: list of a storage (storage.listing) that the restored tree must equal, digests included. kept: what was held at the
+    pin of it (storage.pinned), which is put in its place before.
     receipt: file in which a finished restore is noted before the last step; with it a rerun after a crash recognises
     its own work at target. on_phase(name): measuring, restoring, comparing, placing.
     Result: {changed, snapshot, path, target, files, directories, symlinks, bytes, seconds, verified, compared}.
@@ -115,7 +116,7 @@ def restore_path(restic: Restic, snapshot: str, path: str, target, *, verify=Tru
     check_target(target)
     on_phase("measuring")
     size = measure(restic, snapshot, path)
-    check_space(target, size)
+    check_space(target, dict(size, bytes=size["bytes"] + (os.path.getsize(kept) if kept else 0)))
     if size["special"]:
         raise RefusedError(f"{path} holds {size['special']} special files (devices, sockets), which are not restored.",
                            reason="special_files")
@@ -128,7 +129,9 @@ def restore_path(restic: Restic, snapshot: str, path: str, target, *, verify=Tru
             raise IntegrityError(f"restic restored nothing of {path}.", reason="restore_differs")
         on_phase("comparing")
         _compare(restic, snapshot, path, restored)
-        compared = None if expect is None else _expected(expect, restored, path, on_progress)
+        if kept:
+            pinned.settle(restored, expect, kept)
+        compared = None if expect is None else _expected(expect, restored, path, bool(kept), on_progress)
         on_phase("placing")
         result = {"changed": True, "snapshot": snapshot, "path": path, "target": target, "verified": verify,
                   "compared": compared,
@@ -208,8 +211,8 @@ def _compare(restic, snapshot, path, restored):
             detail={"counts": found["counts"], "examples": found["examples"], "root": wrong})
 
 
-def _expected(expect, restored, path, on_progress) -> dict:
-    found = compare_tree(expect, restored, on_progress=on_progress)
+def _expected(expect, restored, path, settled, on_progress) -> dict:
+    found = compare_tree(expect, restored, settled=settled, on_progress=on_progress)
     if found["verdict"] != "equal":
         raise IntegrityError(
             f"What was restored of {path} differs from its list in {found['differences']} entries. It was removed "

@@ -12,6 +12,7 @@ import os
 import shutil
 import tarfile
 
+from ..core import manifest as manifests
 from ..core.errors import DrError, IntegrityError
 from ..core.files import fsync_dir, sha256_file
 from .catalog import Catalog
@@ -117,11 +118,10 @@ def list_differences(catalog: Catalog, point) -> dict:
     """{file name: what is wrong} of the lists a sealed manifest names; empty when all are as they were sealed."""
     wrong = {}
     for component in catalog.manifest(point)["components"].values():
-        if "list" in component:
-            name = component["list"]["file"]
-            path = os.path.join(catalog.point_dir(point), name)
+        for entry in manifests.beside(component):
+            path = os.path.join(catalog.point_dir(point), entry["file"])
             if not os.path.isfile(path):
-                wrong[name] = "is missing"
-            elif sha256_file(path) != component["list"]["sha256"]:
-                wrong[name] = "was changed after the seal"
+                wrong[entry["file"]] = "is missing"
+            elif sha256_file(path) != entry["sha256"]:
+                wrong[entry["file"]] = "was changed after the seal"
     return wrong

@@ -23,7 +23,7 @@ from ..core import manifest as manifests
 from ..core.errors import DrError, IntegrityError, LockedError, RefusedError
 from ..kestra import metadata as archives
 from ..kestra.references import NEEDLE
-from ..storage import listing
+from ..storage import listing, pinned
 from ..storage.compare import compare, default_ignore
 from ..storage.objects import listing as objects_listing
 from . import checks as checking
@@ -257,7 +257,7 @@ def _storage(look) -> None:
         found = {"files": 0, "directories": 0, "bytes": 0, "entries": 0}
         for entry in listing.read(sealed_list):
             found["entries"] += 1
-            if entry.drift != "deleted":
+            if entry.drift not in listing.ABSENT:
                 found["files"] += entry.type == "f"
                 found["directories"] += entry.type == "d"
                 found["bytes"] += entry.size if entry.type == "f" else 0
@@ -279,6 +279,10 @@ def _storage(look) -> None:
     look.checks.run("digest", f"{look.name}: the list adds up", counted)
     look.checks.run("digest", f"{look.name}: names, sizes, owners, modes, times", metadata)
     look.checks.run("digest", f"{look.name}: content", content)
+    if "kept" in look.component:
+        kept = os.path.join(look.catalog.point_dir(look.point), look.component["kept"]["file"])
+        look.checks.run("digest", f"{look.name}: what was held at the pin",
+                        lambda: ([], pinned.differences(kept, listing.read(sealed_list))))
 
 
 def _sealed_list(catalog, point, component) -> str:

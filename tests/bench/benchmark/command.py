@@ -28,6 +28,7 @@ from .postgresql import PostgresqlTools
 from .scene import BIG_MB, SECTIONS, Scene
 
 EXIT_NOT_RUN, EXIT_USAGE = 1, 64
+OBJECT_SECTIONS = ("backup", "restore", "requests", "sent", "memory")
 ROOM = 6  # times the size of the largest database: it, its copy, two dumps, two repositories
 
 
@@ -48,7 +49,13 @@ def parse(argv):
     parser.add_argument("--only", type=lambda text: text.split(","), default=list(SECTIONS))
     parser.add_argument("--big", action="store_true")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--storage", choices=("s3",))
+    parser.add_argument("--objects", type=int, default=100_000)
+    parser.add_argument("--large-mb", type=int, default=2000)
     found = parser.parse_args(argv)
+    if found.storage:
+        found.only, found.big = [], False
+        found.size_mb = found.large_mb + max(1, found.objects * figures.SMALL_OBJECT // figures.MB)
     found.small_mb = max(1, found.size_mb // 3)
     return found
 
@@ -82,7 +89,7 @@ class Command:
             self.console.step(line)
         self._require_room()
         self.lab.prepare()
-        self.lab.write_state({"kind": "stand-in", "aside": None})
+        self.lab.write_state({"kind": "objects" if self.options.storage else "stand-in", "aside": None})
         self._facts = {"schema": 1, "run": self._serial, "started": clock.utc_now(), "machine": machine()}
         failure = None
         try:
@@ -111,7 +118,20 @@ class Command:
         self.lab.work.mkdir(mode=0o700, exist_ok=True)
         standin.remove(self.lab, self._new_playbooks())
 
+    def _measure_objects(self) -> None:
+        from .objects import ObjectScene  # pylint: disable=import-outside-toplevel  # needs what only this bench has
+        program = os.environ["KESTRA_DR_TEST_S3_SERVER"]
+        for name, argv in (("database", [program, "--version"]), ("rclone", ["rclone", "version"])):
+            said = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+            self._facts["machine"][name] = " ".join(said.split()[:4])
+        self._scene = ObjectScene(self.options, self.lab, console=self.console, collections=self._collections)
+        self._kestra = self._scene  # what is to be torn down
+        self._scene.run()
+
     def _measure(self) -> None:
+        if self.options.storage:
+            self._measure_objects()
+            return
         self._playbooks = self._new_playbooks()
         self._kestra = standin.StandIn(self.lab, self.options, playbooks=self._playbooks, console=self.console,
                                        python=os.environ["KDR_LAB_PYTHON"])
@@ -148,7 +168,8 @@ class Command:
             path.parent.mkdir(mode=0o700)
         content = dict(
             self._facts, finished=clock.utc_now(), complete=failure is None, reason=failure or "",
-            backend=self.options.backend, size_mb=self.options.size_mb, repeat=self.options.repeat, only=self.options.only, big=self.options.big,
+            backend=self.options.backend, storage=self.options.storage, objects=self.options.objects if self.options.storage else None,
+            size_mb=self.options.size_mb, repeat=self.options.repeat, only=self.options.only, big=self.options.big,
             databases=self._scene.databases if self._scene else {},
             figures=[one.as_dict() for one in self._scene.figures] if self._scene else [])
         path.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
@@ -157,13 +178,15 @@ class Command:
     def _say(self, failure, path) -> None:
         known = self._facts["machine"]
         self.console.line()
-        self.console.line(f"{self.options.size_mb} MB, median of {self.options.repeat}, {known['cores']} cores, "
+        objects = f"{self.options.objects} objects, " if self.options.storage else ""
+        self.console.line(f"{objects}{self.options.size_mb} MB, median of {self.options.repeat}, {known['cores']} cores, "
                           f"{known.get('database', '?')}, restic {known['restic']}, "
                           f"ansible-core {known['ansible_core']}, load at the start {known['load']}")
         if known["load"] > known["cores"] / 4:
             self.console.line("THE MACHINE WAS BUSY: these figures say little.")
         measured = self._scene.figures if self._scene else []
-        for line in figures.table(sorted(measured, key=lambda one: SECTIONS.index(one.section))):
+        sections = OBJECT_SECTIONS if self.options.storage else SECTIONS
+        for line in figures.table(sorted(measured, key=lambda one: sections.index(one.section))):
             self.console.line(line)
         if failure:
             self.console.line(f"Not complete: {failure}")
@@ -173,7 +196,7 @@ class Command:
 def main(root, collections, argv) -> int:
     """Entry. Exit code: 0 measured, 1 could not run, 64 usage."""
     options = parse(argv)
-    if options.size_mb >= BIG_MB:
+    if options.size_mb >= BIG_MB and not options.storage:
         print(f"tests/bench/run: --size-mb must be below {BIG_MB}; --big measures memory there", file=sys.stderr)
         return EXIT_USAGE
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -8,6 +8,8 @@ import statistics
 from dataclasses import dataclass, field
 
 MB = 1_000_000
+# Bytes of each of many objects.
+SMALL_OBJECT = 2000
 DUMP_SPEED = 1.7
 RESTORE_SPEED = 1.5
 PIPE_SHARE = 1.05

@@ -50,25 +50,24 @@ def is_json(line) -> bool:
     return line.startswith("{")
 
 
-class Tools:
-    """Calls both; what belongs to one database engine is in the classes below it. kestra: the laboratory of scripts/drill,
-    which must be up. programs: directory of the engine's own."""
+class Runner:
+    """Starts programs and modules, and times them. password_file: of the repositories."""
 
-    # The engine; whether the plain dump is compressed on its way, as ours then is.
-    engine = ""
-    piped = False
-
-    def __init__(self, lab, kestra, *, collections, programs):
-        self.known = kestra.target.credentials
-        self._lab, self._kestra, self._bin = lab, kestra, Path(programs)
+    def __init__(self, lab, *, collections, password_file):
         self.work = lab.work / "bench"
         self.work.mkdir(mode=0o700)
-        self._out = self.work / "output"
-        self.password_file = kestra.directory / "restic-password"
-        self.admin_password_file = kestra.directory / self.engine / "admin-password"
-        self.user, self.admin = self.known["user"], ADMINISTRATORS[self.engine]
+        self.password_file = password_file
+        self._out, self._collections = self.work / "output", collections
+        self.take_environment()
+
+    def take_environment(self) -> None:
+        """What programs get from now on: our own environment as it is now."""
         self._env = {name: text for name, text in os.environ.items() if not name.startswith(("ANSIBLE_", "PG", "MYSQL"))}
-        self._env.update(PYTHONPATH=str(collections))
+        self._env.update(PYTHONPATH=str(self._collections))
+
+    def program(self, *argv) -> None:
+        """A program; its output is kept for its failure."""
+        self._run(argv)
 
     def _private(self, name, text) -> Path:
         """A file for our own eyes."""
@@ -99,6 +98,48 @@ class Tools:
             step()
         return Took(time.monotonic() - begin)
 
+    def checkpoint(self) -> None:
+        """A server writes its dirty pages."""
+
+    def restic(self, repository, *arguments, cwd=None) -> None:
+        """Bare restic."""
+        self._run(["restic", "--repo", repository, "--password-file", self.password_file, "--quiet", *arguments],
+                  cwd=cwd)
+
+    def bare_restic(self, path, repository) -> Took:
+        """One path by restic alone."""
+        return self.timed(lambda: self.restic(repository, "backup", path.name, cwd=path.parent))
+
+    def module(self, name, **arguments) -> Took:
+        """A module in a process of its own, timed from the start of Python to its end."""
+        peak = self.work / "peak"
+        remove(peak)
+        asked = json.dumps({"module": name, "arguments": arguments, "peak": str(peak)}).encode()
+        took = self.timed(lambda: self._run([sys.executable, MEASURED], given=asked))
+        said = self._out.read_text("utf-8").splitlines()
+        return Took(took.seconds, int(peak.read_text("ascii")) / MB, json.loads(next(filter(is_json, reversed(said)))))
+
+    def restic_backup(self, base, paths, repository) -> Took:
+        """restic_backup."""
+        return self.module("restic_backup", base_dir=str(base), paths=list(paths), repository=str(repository),
+                           repository_password_file=str(self.password_file))
+
+
+class Tools(Runner):
+    """Calls both; what belongs to one database engine is in the classes below it. kestra: the laboratory of scripts/drill,
+    which must be up. programs: directory of the engine's own."""
+
+    # The engine; whether the plain dump is compressed on its way, as ours then is.
+    engine = ""
+    piped = False
+
+    def __init__(self, lab, kestra, *, collections, programs):
+        super().__init__(lab, collections=collections, password_file=kestra.directory / "restic-password")
+        self.known = kestra.target.credentials
+        self._lab, self._kestra, self._bin = lab, kestra, Path(programs)
+        self.admin_password_file = kestra.directory / self.engine / "admin-password"
+        self.user, self.admin = self.known["user"], ADMINISTRATORS[self.engine]
+
     def command(self, *argv) -> None:
         """A command of the laboratory."""
         self._run(argv, cwd="/")
@@ -113,10 +154,6 @@ class Tools:
         return made
 
     # -- one engine's own --------------------------------------------------------------------------------------------
-
-    def checkpoint(self) -> None:
-        """The server writes its dirty pages."""
-        raise NotImplementedError
 
     def size(self, database) -> float:
         """In MB."""
@@ -160,11 +197,6 @@ class Tools:
 
     # -- plain tools -------------------------------------------------------------------------------------------------
 
-    def restic(self, repository, *arguments, cwd=None) -> None:
-        """Bare restic."""
-        self._run(["restic", "--repo", repository, "--password-file", self.password_file, "--quiet", *arguments],
-                  cwd=cwd)
-
     def bare_backup(self, database, storage, repository, tables) -> Took:
         """T: dump, one count for each table, restic of dump and storage."""
         dump = self.work / "bare" / "database"
@@ -187,20 +219,7 @@ class Tools:
         self.drop()
         return took
 
-    def bare_restic(self, path, repository) -> Took:
-        """One path by restic alone."""
-        return self.timed(lambda: self.restic(repository, "backup", path.name, cwd=path.parent))
-
     # -- ours --------------------------------------------------------------------------------------------------------
-
-    def module(self, name, **arguments) -> Took:
-        """A module in a process of its own, timed from the start of Python to its end."""
-        peak = self.work / "peak"
-        remove(peak)
-        asked = json.dumps({"module": name, "arguments": arguments, "peak": str(peak)}).encode()
-        took = self.timed(lambda: self._run([sys.executable, MEASURED], given=asked))
-        said = self._out.read_text("utf-8").splitlines()
-        return Took(took.seconds, int(peak.read_text("ascii")) / MB, json.loads(next(filter(is_json, reversed(said)))))
 
     def _config(self) -> dict:
         return {"files": [str(self._kestra.config)], "environment_files": [str(self._kestra.environment_file)]}
@@ -217,11 +236,6 @@ class Tools:
                            login_password_file=str(self.admin_password_file), **self._own_restore())
         self.drop()
         return took
-
-    def restic_backup(self, base, paths, repository) -> Took:
-        """restic_backup."""
-        return self.module("restic_backup", base_dir=str(base), paths=list(paths), repository=str(repository),
-                           repository_password_file=str(self.password_file))
 
     def storage_list(self, path) -> Took:
         """storage_inventory_info with digests, as a backup seals it."""

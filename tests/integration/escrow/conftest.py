@@ -19,9 +19,12 @@ from pathlib import Path
 import pytest
 from ansible_collections.kestra_community.dr.plugins.module_utils.kestra import bundle, sources
 from ansible_collections.kestra_community.dr.plugins.module_utils.storage import local
+from ansible_collections.kestra_community.dr.plugins.module_utils.storage.objects import client, copy_out, inventory, store
+from ansible_collections.kestra_community.dr.plugins.module_utils.storage.objects import options as object_options
 from ansible_collections.kestra_community.dr.plugins.module_utils.vault import options, points, ship
 from ansible_collections.kestra_community.dr.plugins.module_utils.vault.catalog import Catalog
 from ansible_collections.kestra_community.dr.plugins.module_utils.vault.restic import Restic
+from ansible_collections.kestra_community.dr.tests.integration.object_storage import s3_server
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kestra-dr-tests"
 CONFIGURATION = """\
@@ -68,30 +71,60 @@ class Lab:
         path.chmod(0o600)
         return str(path)
 
-    def take(self):
+    def write_bundle(self, directory):
+        """What a recovery point holds of the configuration as it is now: (size, digest)."""
+        gathered = sources.gather(files=[str(self.configuration)], environment_files=[str(self.base / "etc" / "env")])
+        built, _report = bundle.build(gathered, host="h1")
+        return bundle.write(str(directory / "h1.json"), built)
+
+    def bundles(self):
+        """A directory with it, as a preflight has it."""
+        directory = self.base / "bundles"
+        directory.mkdir(exist_ok=True)
+        self.write_bundle(directory)
+        return directory
+
+    def restic_alone(self, *words):
+        """restic by itself."""
+        subprocess.run(["restic", "--repo", str(self.base / "repository"), "--password-file", self.password, "--cache-dir",
+                        str(self.base / "cache"), *words], check=True, capture_output=True)
+
+    def copied(self, server, bucket, opened):
+        """The component of a storage in a bucket."""
+        place = object_options.Place(bucket=bucket, endpoint=server.endpoint, access_key=s3_server.ACCESS_KEY,
+                                     secret_key=s3_server.SECRET_KEY)
+        with client.opened(place) as source:
+            inventory.take(source, self.base / "pin.gz")
+            taken = copy_out.Copy(source, store.Store(self.base / "objects"), self.base / "pin.gz").run(
+                os.path.join(opened["lists"], "storage.jsonl.gz"))
+        return {"engine": "s3", "strategy": "objects", **{name: taken[name] for name in ("objects", "markers", "bytes", "drift")},
+                "list": dict(taken["list"], file="storage.jsonl.gz")}
+
+    def take(self, server=None, bucket=None):
         opened = points.open_point(self.vault, run_id="run")
         point, staging = opened["id"], Path(opened["staging"])
         (staging / "config").mkdir()
-        gathered = sources.gather(files=[str(self.configuration)], environment_files=[str(self.base / "etc" / "env")])
-        built, _report = bundle.build(gathered, host="h1")
-        size, digest = bundle.write(str(staging / "config" / "h1.json"), built)
+        size, digest = self.write_bundle(staging / "config")
         self.add(point, "config", staging, {
             "engine": "bundle", "hosts": {"h1": {}}, "bytes": size,
             "files": [{"path": "h1.json", "size": size, "sha256": digest}]})
-        taken = local.take(str(self.base / "storage"), dest=os.path.join(opened["lists"], "storage.jsonl.gz"), digests=True)
-        self.add(point, "storage", self.base, {
-            "engine": "local", "bytes": taken["bytes"],
-            "list": dict(taken["list"], file="storage.jsonl.gz")})
+        if bucket:
+            self.add(point, "storage", self.base, self.copied(server, bucket, opened), "objects")
+        else:
+            taken = local.take(str(self.base / "storage"), dest=os.path.join(opened["lists"], "storage.jsonl.gz"), digests=True)
+            self.add(point, "storage", self.base, {
+                "engine": "local", "bytes": taken["bytes"], "list": dict(taken["list"], file="storage.jsonl.gz")})
         points.seal(self.vault, point, points.build_manifest(
             self.vault, point, {"consistency": {"mode": "live"}}, sealed="2026-11-23T00:20:00Z"))
         ship.ship(self.vault, point, self.restic)
         return point
 
-    def add(self, point, name, base_dir, facts):
-        stored = self.restic.backup([name], base_dir=str(base_dir), tags=points.tags("kestra", point, name),
+    def add(self, point, name, base_dir, facts, directory=None):
+        directory = directory or name
+        stored = self.restic.backup([directory], base_dir=str(base_dir), tags=points.tags("kestra", point, name),
                                     host=points.restic_host("kestra"))
         points.add_component(self.vault, point, name, dict(
-            facts, held="vault", strategy="files", snapshot=stored["snapshot"], path=f"/{name}"))
+            {"strategy": "files"}, **facts, held="vault", snapshot=stored["snapshot"], path=f"/{directory}"))
 
     def options(self):
         """Of the module."""

@@ -7,6 +7,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -15,8 +17,9 @@ from pathlib import Path
 import pytest
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import DrError
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.places import Sftp
-from ansible_collections.kestra_community.dr.plugins.modules import escrow_kit
+from ansible_collections.kestra_community.dr.plugins.modules import escrow_kit, escrow_kit_info
 from ansible_collections.kestra_community.dr.tests.integration.escrow.conftest import REPOSITORY_PASSWORD
+from ansible_collections.kestra_community.dr.tests.integration.object_storage import s3_server
 from ansible_collections.kestra_community.dr.tests.unit.plugins.modules import kestra_runner
 
 DOCUMENTED = Path(__file__).parents[3] / "docs" / "escrow.md"
@@ -127,6 +130,43 @@ def test_places_that_will_not_do(lab):
     assert keep(lab, passphrase_file=lab.private("short", "short\n"))["reason"] == "passphrase_too_short"
 
 
+def look(lab, **more):
+    """What is told to whoever has no passphrase."""
+    options = {name: value for name, value in lab.options().items() if name != "passphrase_file"}
+    told = kestra_runner.run(escrow_kit_info, **dict(options, **more))
+    assert not [secret for secret in SECRETS if secret in told["_raw"]] and not told.get("failed"), told
+    return told["kit"]["state"], told["kit"]["why"]
+
+
+def test_whether_it_is_stale_is_told_without_its_passphrase(lab):
+    id_of = lab.vault.manifest(lab.vault.sealed_ids()[0])["instance"]["id"]
+    today = {"bundles": str(lab.bundles()), "instance_id": id_of}
+    assert look(lab, **today) == ("missing", "there is none")
+    keep(lab)
+    record = Path(f"{lab.kit}.json")
+    assert not [secret for secret in SECRETS if secret in record.read_text()]
+    assert look(lab, **today) == look(lab) == ("current", None)
+    assert look(lab, max_age_days=-1)[1] == "it is older than -1 days"
+    assert look(lab, instance_id="another")[1] == "it was made for another instance"
+    other = lab.private("other", REPOSITORY_PASSWORD + "2\n")
+    lab.restic_alone("key", "add", "--new-password-file", other)
+    assert look(lab, repository_password_file=other)[1].startswith("it was made for another repository, or another password")
+    # Another key of Kestra, of which there is no recovery point yet.
+    lab.configuration.write_text(lab.configuration.read_text().replace("SECRETKEYOFTHEINSTANCE", "ANOTHERKEY"))
+    assert look(lab, **dict(today, bundles=str(lab.bundles())))[1] == "it was made for other keys, passwords or settings of Kestra"
+    lab.take()
+    assert keep(lab)["changed"] and look(lab, **dict(today, bundles=str(lab.bundles()))) == ("current", None)
+    kit = lab.kit.read_bytes()
+    lab.kit.write_bytes(kit[:-1])
+    assert look(lab)[1] == "what lies beside it tells of another one"
+    lab.kit.write_bytes(kit)
+    record.unlink()
+    assert look(lab)[1] == "nothing beside it tells what it was made for"
+    # The kit is still true: only what lies beside it is written again.
+    again = keep(lab)
+    assert again["changed"] and again["kit"] == again["found"] and lab.kit.read_bytes() == kit and look(lab) == ("current", None)
+
+
 def far(lab, sshd):
     return {"sftp_host": "127.0.0.1", "sftp_port": sshd.port, "sftp_user": sshd.user,
             "sftp_key_file": str(sshd.base / "id"), "sftp_known_hosts": sshd.known_hosts(lab.base / "known_hosts"),
@@ -138,13 +178,82 @@ def test_on_another_host(lab, sshd):
     kit = sshd.files / "kit.asc"
     assert told["changed"] and told["kit"]["place"] == f"sftp://{sshd.user}@127.0.0.1:{sshd.port}{kit}"
     assert "SECRETKEYOFTHEINSTANCE" in opened(lab, kit)
-    assert [path.name for path in sshd.files.iterdir()] == ["kit.asc"] and kit.stat().st_mode & 0o777 == 0o600
-    assert not keep(lab, **far(lab, sshd))["changed"]
+    assert sorted(path.name for path in sshd.files.iterdir()) == ["kit.asc", "kit.asc.json"] and kit.stat().st_mode & 0o777 == 0o600
+    assert not keep(lab, **far(lab, sshd))["changed"] and look(lab, **far(lab, sshd)) == ("current", None)
     # Left by a run that was killed.
     (sshd.files / "kit.asc.part").write_text("half")
     sshd.own()
     assert keep(lab, max_age_days=-1, **far(lab, sshd))["changed"]
-    assert [path.name for path in sshd.files.iterdir()] == ["kit.asc"]
+    assert sorted(path.name for path in sshd.files.iterdir()) == ["kit.asc", "kit.asc.json"]
+
+
+@pytest.fixture
+def bucket(lab):
+    """A server, the name of a bucket for kits, and the options of one in it."""
+    if not s3_server.PROGRAM:
+        pytest.skip("no S3 server: KESTRA_DR_TEST_S3_SERVER names none (scripts/lib/s3.sh builds it)")
+    server = s3_server.Server().start()
+    try:
+        account = lab.private("account", f"AWS_ACCESS_KEY_ID={s3_server.ACCESS_KEY}\n"
+                                         f"AWS_SECRET_ACCESS_KEY={shlex.quote(s3_server.SECRET_KEY)}\n")
+        server.bucket("escrow")
+        yield server, "escrow", {"s3_bucket": "escrow", "s3_endpoint": server.endpoint, "s3_credentials_file": account,
+                                 "path": "kits/kestra.asc"}
+    finally:
+        server.destroy()
+
+
+def test_in_a_bucket(lab, bucket):
+    server, name, known = bucket
+    assert look(lab, **known) == ("missing", "there is none")
+    told = keep(lab, **known)
+    assert told["changed"] and told["kit"]["place"] == f"s3://escrow/kits/kestra.asc at {server.endpoint}"
+    kit = server.client().get_object(Bucket=name, Key="kits/kestra.asc")["Body"].read()
+    lab.kit.write_bytes(kit)
+    assert "SECRETKEYOFTHEINSTANCE" in opened(lab, lab.kit)
+    assert not keep(lab, **known)["changed"] and look(lab, **known) == ("current", None)
+    assert s3_server.SECRET_KEY not in told["_raw"]
+    assert keep(lab, **dict(known, s3_bucket="nowhere"))["reason"] == "bucket_missing"
+    assert look(lab, **dict(known, s3_bucket="nowhere"))[0] == "unknown"
+    assert "mutually exclusive" in keep(lab, sftp_host="h", sftp_user="u", sftp_key_file="k", sftp_known_hosts="n", **known)["msg"]
+    server.stop()
+
+
+def test_what_it_says_puts_a_bucket_back(lab, bucket):
+    """By hand, with the commands of the kit alone: everything of this host is lost but the repository."""
+    server, _name, known = bucket
+    source, target = server.bucket("source"), server.bucket("target")
+    client = server.client()
+    for key, body, how in (("main/company/team/_kv/k.ion", b"value", {"Metadata": {"description": "kept"}}),
+                           ("main/company/team/_kv/", b"", {}), ("main/odd/ a", b"odd", {"ContentType": "x/odd"})):
+        client.put_object(Bucket=source, Key=key, Body=body, **how)
+    lab.take(server=server, bucket=source)
+    keep(lab, **known)
+    lab.kit.write_bytes(client.get_object(Bucket="escrow", Key="kits/kestra.asc")["Body"].read())
+    text = opened(lab, lab.kit)
+    for path in (lab.password, lab.passphrase, lab.configuration, lab.base / "etc" / "env"):
+        os.unlink(path)
+    shutil.rmtree(lab.base / "vault")
+    repository, by_hand = (re.split(r"\n\d\. [A-Z ]+\n", text)[number] for number in (2, 4))
+    shell = "".join(line + "\n" for line in repository.splitlines() if line.startswith(("export ", "restic ")))
+    shell += re.search(r"(?ms)^POINT=.*?^done$", by_hand).group(0) + "\n"
+    shell += re.findall(r"(?ms)^python3 -c .*?^' .*?$", by_hand)[1]
+    for written, ours in (("TARGET=/restore", f"TARGET='{lab.base}/restore'"),
+                          ("ENDPOINT BUCKET PREFIX", f"{server.endpoint} {target} new/")):
+        assert shell.count(written) == 1
+        shell = shell.replace(written, ours)
+    done = subprocess.run(["bash", "-euc", shell], capture_output=True, text=True, check=False, env={
+        "PATH": os.environ["PATH"], "HOME": str(lab.base), "AWS_ACCESS_KEY_ID": s3_server.ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": s3_server.SECRET_KEY, "AWS_DEFAULT_REGION": "us-east-1"})
+    assert done.returncode == 0, done.stderr
+
+    def contents(bucket, below):
+        found = {}
+        for item in client.list_objects_v2(Bucket=bucket)["Contents"]:
+            answer = client.get_object(Bucket=bucket, Key=item["Key"])
+            found[item["Key"][len(below):]] = (answer["Body"].read(), answer["Metadata"], answer["ContentType"])
+        return found
+    assert contents(target, "new/") == contents(source, "") and len(contents(source, "")) == 3
 
 
 def test_a_host_that_shows_another_key_gets_nothing(lab, sshd):
@@ -172,6 +281,7 @@ def test_a_host_that_does_not_take_it(lab, sshd):
     place = far(lab, sshd)
     sshd.stop()
     assert keep(lab, **place)["reason"] == "unreachable"
+    assert look(lab, **place)[0] == "unknown"
 
 
 def test_the_old_kit_stays_whole_when_the_new_one_does_not_arrive(lab, sshd, monkeypatch):

@@ -7,8 +7,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 
 import pytest
+from ansible_collections.kestra_community.dr.tests.integration.object_storage import s3_server
 
 FULL = os.environ.get("KESTRA_DR_TEST_FULL") == "1"
 # Objects as a file system cannot hold them: a key that is the beginning of another one, metadata, a mark by itself.
@@ -78,18 +80,38 @@ def kept(lab, key):
     return f"company/team/_kv/{key}.ion" in "\n".join(lab.objects())
 
 
+# What Kestra writes as soon as it runs again, while the bucket is still to be copied.
+WRITES = """#!{python}
+import subprocess, boto3
+subprocess.run(["{ctl}", "start"], check=True)
+s3 = boto3.client("s3", endpoint_url={endpoint!r}, region_name="us-east-1", aws_access_key_id={access!r}, aws_secret_access_key={secret!r})
+s3.put_object(Bucket={bucket!r}, Key={key!r}, Body=b"now")
+s3.put_object(Bucket={bucket!r}, Key={key!r} + ".v2", Body=b"later")
+"""
+
+
 @pytest.mark.parametrize("versioning", [
     "Enabled", pytest.param("Suspended", marks=pytest.mark.skipif(not FULL, reason="left to --full: an undo point of copies, not of versions"))])
-def test_restore_over_a_live_instance_and_undo(lab, versioning):
+def test_restore_over_a_live_instance_and_undo(lab, versioning, tmp_path):
     """What came after the recovery point goes with the restore and comes back with the undo, with and without versions."""
     lab.server.client().put_bucket_versioning(Bucket=lab.bucket, VersioningConfiguration={"Status": versioning})
     assert lab.wait_healthy()
-    point = lab.play("backup").ok().report["recovery_point"]
+    lab.api("/api/v1/namespaces/company.team/kv/rewritten", b'"then"', "PUT", "application/json")
+    key, then = next((key, about) for key, about in lab.objects().items() if key.endswith("company/team/_kv/rewritten.ion"))
+    start = tmp_path / "start"
+    start.write_text(WRITES.format(
+        python=sys.executable, ctl=lab.lab / "bin" / "kestra-server", endpoint=lab.server.endpoint, access=s3_server.ACCESS_KEY,
+        secret=s3_server.SECRET_KEY, bucket=lab.bucket, key=key))
+    start.chmod(0o700)
+    point = lab.play("backup", kestra_dr_start_command=str(start)).ok().report["recovery_point"]
+    assert lab.objects()[key][0] == b"now"
     path, before = "/api/v1/namespaces/company.team/kv/after", lab.identity()
     lab.api(path, b'"later"', "PUT", "application/json")
     assert kept(lab, "after")
     restored = lab.play("restore", "-vvv", kestra_dr_recovery_point=point, kestra_dr_confirm=lab.instance_id).ok()
     assert lab.healthy() and lab.identity() != before and not kept(lab, "after")
+    # As it was when Kestra was stopped.
+    assert lab.objects()[key] == then and key + ".v2" not in lab.objects()
     assert restored.report["particulars"]["old_storage"].endswith(".objects")
     lab.play("undo", "-vvv", kestra_dr_confirm=lab.instance_id).ok()
     assert lab.healthy() and lab.identity() == before and kept(lab, "after")

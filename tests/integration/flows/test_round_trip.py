@@ -130,6 +130,55 @@ def test_pinned_runs_beside_kestra_and_verifies(lab):
     assert run.report["recovery_point"] in listed.output and "verified (counts)" in listed.output
 
 
+def test_what_kestra_writes_again_is_of_the_pin(lab, tmp_path):
+    """Keys that change, go and come between the start of Kestra and the copy: the restore has them as they were when it was stopped."""
+    for key in ("changed", "deleted"):
+        lab.api(f"/api/v1/namespaces/company.team/kv/{key}", b'"then"', "PUT", "application/json")
+    keys = next(path for path in (lab.lab / "storage").rglob("_kv") if path.is_dir() and (path / "changed.ion").exists())
+    then = {name: about for name, about in tree(keys).items() if name in (b"changed.ion", b"deleted.ion")}
+    assert len(then) == 2
+    start = tmp_path / "start"
+    start.write_text(f"""#!/bin/sh
+{lab.lab}/bin/kestra-server start || exit 1
+printf now >{keys}/changed.ion
+rm {keys}/deleted.ion
+printf now >{keys}/later.ion
+""")
+    start.chmod(0o755)
+    backup = lab.play("backup", kestra_dr_start_command=str(start), kestra_dr_escrow_path=str(tmp_path / "kit.asc")).ok()
+    assert backup.report["particulars"]["escrow_kit"] == f"{tmp_path}/kit.asc: MISSING, there is none"
+    assert (keys / "later.ion").exists() and not (keys / "deleted.ion").exists()
+    drift = backup.report["drift"]
+    assert drift["pinned"] >= 2 and drift["later"] >= 1 and drift["deleted"] == 0
+    point = backup.report["recovery_point"]
+    assert lab.play("verify", kestra_dr_recovery_point=point, kestra_dr_verify_depth="digest").ok()
+    # Out of the repository alone.
+    shutil.rmtree(lab.vault / "kestra" / "points")
+    lab.play("restore", kestra_dr_recovery_point=point, kestra_dr_confirm=lab.instance_id).ok()
+    assert lab.healthy()
+    now = tree(keys)
+    assert {name: now.get(name) for name in then} == then and b"later.ion" not in now
+    lab.play("undo", kestra_dr_confirm=lab.instance_id).ok()
+    assert lab.healthy() and (keys / "changed.ion").read_text() == "now"
+
+
+def test_an_escrow_kit_that_is_stale_is_told(lab, tmp_path):
+    passphrase, known = tmp_path / "passphrase", {"kestra_dr_escrow_path": str(tmp_path / "kit.asc")}
+    passphrase.write_text("correct horse battery staple\n")
+    passphrase.chmod(0o600)
+    assert "kit.asc: MISSING, there is none" in lab.play("preflight", **known).ok().output
+    lab.play("escrow", kestra_dr_escrow_passphrase_file=str(passphrase), **known).ok()
+    assert "kit.asc: current" in lab.play("preflight", **known).ok().output
+    environment = lab.lab / "kestra" / "kestra.env"
+    before = environment.read_text()
+    try:
+        environment.write_text(before + "SECRET_NEW=bmV3\n")
+        told = lab.play("preflight", **known).ok()
+    finally:
+        environment.write_text(before)
+    assert "kit.asc: STALE, it was made for other keys, passwords or settings of Kestra" in told.output
+
+
 @pytest.mark.smoke
 def test_restore_over_a_live_instance_and_undo(lab):
     """Undo takes the newest restore that can be swapped back: the second one takes back the restore before."""

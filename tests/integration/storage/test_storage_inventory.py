@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 
 import pytest
 
@@ -66,6 +67,33 @@ def test_a_list_and_what_is_returned(storage, tmp_path):
     odd = [line for line in lines if "b" in line]
     assert len(odd) == 1 and odd[0]["t"] == "f" and len(odd[0]["h"]) == 64
     assert oct(os.stat(tmp_path / "list.gz").st_mode & 0o777) == "0o600"
+
+
+def test_the_mutable_part_is_held_and_kept_where_it_changed(tmp_path):
+    storage, names = tmp_path / "storage", {name: tmp_path / name for name in ("mutable.gz", "held.tar", "pin.gz", "list.gz", "kept.tar")}
+    keys = storage / "company" / "_kv"
+    for number in range(200):
+        directory = storage / "company" / "flow" / "executions" / f"{number:022}" / "inputs"
+        directory.mkdir(parents=True)
+        (directory / "x").write_text("x")
+    keys.mkdir()
+    for key in ("same", "changed"):
+        (keys / key).write_text(f"{key} then")
+    held, _memory = run({"path": storage, "part": "mutable", "dest": names["mutable.gz"], "hold": names["held.tar"]})
+    # The directories: company, flow, executions, _kv.
+    assert (held["files"], held["directories"]) == (2, 4)
+    (keys / "changed").write_text("now")
+    (keys / "later").write_text("later")
+    pinned, _memory = run({"path": storage, "mutable": names["mutable.gz"], "dest": names["pin.gz"]})
+    assert pinned["files"] == 202
+    listed, _memory = run({"path": storage, "dest": names["list.gz"], "hash": True, "compare": names["pin.gz"],
+                           "held": names["held.tar"], "keep": names["kept.tar"]})
+    assert listed["drift"] == {"deleted": 0, "changed": 0, "added": 0, "pinned": 1, "later": 1,
+                               "examples": {"pinned": ["company/_kv/changed"], "later": ["company/_kv/later"]}}
+    with tarfile.open(names["kept.tar"]) as kept:
+        assert kept.getnames() == ["company/_kv/changed"] and kept.extractfile("company/_kv/changed").read() == b"changed then"
+    refused, _memory = run({"path": storage, "hold": names["held.tar"]})
+    assert refused["failed"] and "dest" in refused["msg"]
 
 
 def test_check_mode_writes_nothing(storage, tmp_path):

@@ -67,6 +67,8 @@ def test_the_table_names_sections_goals_and_verdicts():
     (["--repeat"], "--repeat needs a value"),
     (["--json", "/nowhere/at/all.json"], "/nowhere/at is not a directory"),
     (["quick"], "unknown argument: quick"),
+    (["--storage", "gcs"], "--storage cannot be gcs"),
+    (["--objects=none"], "--objects cannot be none"),
 ])
 def test_a_wrong_command_line_is_refused_before_any_set_up(arguments, said):
     done = subprocess.run(["bash", str(ROOT / "tests" / "bench" / "run"), *arguments], capture_output=True, text=True,

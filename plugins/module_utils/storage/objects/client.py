@@ -161,22 +161,36 @@ class Bucket:
 
     # lists
 
-    def objects(self):
-        """Yields the objects that are there now, in the order of the server."""
+    def objects(self, below=""):
+        """Yields the objects that are there now and begin with below, in the order of the server."""
         more: dict = {}
         while True:
-            answer = self._call("ListObjectsV2", Prefix=self.place.prefix, **more)
+            answer = self._call("ListObjectsV2", Prefix=self.place.prefix + below, **more)
             for item in answer.get("Contents", ()):
                 yield self._entry(item, None)
             if not answer.get("IsTruncated"):
                 return
             more = {"ContinuationToken": answer["NextContinuationToken"]}
 
-    def version_pages(self):
-        """Yields pages of all versions as moments.pick takes them."""
+    def directories(self, above, start="", most=1000):
+        """Yields the directories in one, which is empty or ends with a slash, whose names begin with start.
+
+        most: how many are asked for at once; 1 is that one.
+        """
+        more: dict = {}
+        while True:
+            answer = self._call("ListObjectsV2", Prefix=self.place.prefix + above + start, Delimiter="/", MaxKeys=most, **more)
+            for item in answer.get("CommonPrefixes", ()):
+                yield self._below(item["Prefix"])
+            if not answer.get("IsTruncated"):
+                return
+            more = {"ContinuationToken": answer["NextContinuationToken"]}
+
+    def version_pages(self, below=""):
+        """Yields pages of all versions of what begins with below as moments.pick takes them."""
         markers: dict = {}
         while True:
-            answer = self._call("ListObjectVersions", Prefix=self.place.prefix, **markers)
+            answer = self._call("ListObjectVersions", Prefix=self.place.prefix + below, **markers)
             found = [Version(self._below(item["Key"]), utc_text(item["LastModified"]), item["IsLatest"],
                              self._entry(item, item["VersionId"])) for item in answer.get("Versions", ())]
             found += [Version(self._below(item["Key"]), utc_text(item["LastModified"]), item["IsLatest"], None)

@@ -62,8 +62,11 @@ class Copy:
             if pinned is not None:
                 yield pinned, known if same(known, pinned) and self._store.has(known) else None
 
-    def run(self, dest) -> dict:
-        """Copies and writes the list to dest and into the copy. Raises RefusedError (disk_full) before it begins."""
+    def run(self, dest, last=True) -> dict:
+        """Copies and writes the list to dest and into the copy. Raises RefusedError (disk_full) before it begins.
+
+        last: another one follows if not, which finds this one's contents; nothing that is there already goes.
+        """
         started = time.monotonic()
         self._store.make()
         self._store.settle()
@@ -71,9 +74,12 @@ class Copy:
         space.require(space.by_file_system([{"path": self._store.path, "bytes": plan["bytes"], "what": "the objects"}]))
         entries = in_turn(enumerate(self._pairs()), self._one, self._bucket.place.parallel)
         written = listing.write(dest, self._store.noting(self._counted(entries)))
-        listing.write(self._store.list, listing.read(dest))
+        removed = {"files": 0, "bytes": 0}
+        if last:
+            listing.write(self._store.list, listing.read(dest))
+            removed = self._store.finish()
         return dict(self._totals, plan=plan, list=dict(written, path=os.fspath(dest)), drift=self._result_of_drift(),
-                    removed=self._store.finish(), seconds=time.monotonic() - started)
+                    removed=removed, seconds=time.monotonic() - started)
 
     def _one(self, numbered):
         number, (pinned, known) = numbered

@@ -9,7 +9,8 @@ import os
 import time
 
 from ...core.errors import DrError, RefusedError
-from . import lifecycle, listing, moments
+from .. import part, pinned
+from . import lifecycle, listing, moments, mutable
 from .client import NOT_TOLD
 
 _EXAMPLES = 10
@@ -54,10 +55,15 @@ def md5_tags(found) -> bool:
     return not (found["encryption"] or "").startswith("aws:kms")
 
 
-def entries(bucket, found, moment=None):
-    """Yields the objects, sorted. found: of about(). moment: UTC text. Raises RefusedError where that cannot be told."""
+def entries(bucket, found, moment=None, what=part.ALL):
+    """Yields the objects, sorted. found: of about(). moment: UTC text. Raises RefusedError where that cannot be told.
+
+    what: part.MUTABLE is that part alone, now.
+    """
     if moment is not None:
         _require_moment(bucket.place.bucket, found, moment)
+    if what == part.MUTABLE:
+        return listing.in_order(mutable.entries(bucket, found["versioning"] != "off"))
     if found["versioning"] == "off":
         return listing.in_order(bucket.objects())
     return listing.in_order(moments.pick(bucket.version_pages(), moment))
@@ -94,17 +100,21 @@ class Inventory:
             yield entry
 
 
-def take(bucket, dest=None, *, moment=None, retention_days=None, count=True, on_progress=None) -> dict:
+def take(bucket, dest=None, *, moment=None, retention_days=None, count=True, what=part.ALL, pin=None, on_progress=None) -> dict:
     """about() a bucket, with the numbers of what is in it, and its list written to dest when given.
 
-    count: without it and without dest the bucket is not listed.
+    count: without it and without dest the bucket is not listed. what: part.MUTABLE takes only that part. pin: a list of it, in
+    the place of what is there now.
     """
     started = time.monotonic()
-    found = about(bucket, retention_days)
+    found = about(bucket, retention_days, settle=what == part.ALL)
     written = None
     if count or dest is not None:
         inventory = Inventory(on_progress)
-        passing = inventory.counted(entries(bucket, found, moment))
+        passing = entries(bucket, found, moment, what)
+        if pin is not None:
+            passing = pinned.replaced(passing, listing.read(pin))
+        passing = inventory.counted(passing)
         if dest is not None:
             written = dict(listing.write(dest, passing), path=os.fspath(dest))
         else:

@@ -9,7 +9,7 @@ import pytest
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.jobs import Progress
 from ansible_collections.kestra_community.dr.plugins.modules import storage_inventory_info as module
 
-OPTIONS = dict.fromkeys(module.OPTIONS)
+OPTIONS = dict(dict.fromkeys(module.OPTIONS), part="all")
 
 
 @pytest.fixture

@@ -173,10 +173,10 @@ def test_what_vanishes_during_the_walk_is_left_out(tree):
 def test_a_directory_that_vanishes_before_it_is_opened_is_left_out(tree, monkeypatch):
     before = local._opened
 
-    def gone(directory):
+    def gone(directory, executions):
         if directory.endswith(b"/empty"):
             os.rmdir(directory)
-        return before(directory)
+        return before(directory, executions)
 
     monkeypatch.setattr(local, "_opened", gone)
     assert b"ns/empty" not in {entry.path for entry in local.walk(tree)}

@@ -9,7 +9,8 @@ import copy
 import pytest
 from ansible_collections.kestra_community.dr.plugins.module_utils.core import places
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import DrError, RefusedError
-from ansible_collections.kestra_community.dr.plugins.module_utils.vault import escrow
+from ansible_collections.kestra_community.dr.plugins.module_utils.storage.objects import options as object_options
+from ansible_collections.kestra_community.dr.plugins.module_utils.vault import escrow, escrow_place
 
 THEN, NOW = "2026-11-01T00:00:00.000000Z", "2026-11-23T00:00:00.000000Z"
 POSTGRESQL = {"engine": "postgresql", "format": "directory", "timezone": "Europe/Paris", "held": "vault",
@@ -21,7 +22,7 @@ MYSQL = {"engine": "mysql", "format": "sql", "compression": "zstd", "held": "vau
 FACTS = {
     "instance": {"name": "prod", "id": "uuid-1"}, "kestra": {"version": "0.21.0", "edition": "OSS"},
     "point": "20261101T000000Z-a1b2c3", "tools": {"restic": "0.14.0"},
-    "components": {"database": POSTGRESQL, "storage": {"engine": "local", "held": "vault"},
+    "components": {"database": POSTGRESQL, "storage": {"engine": "local", "held": "vault", "path": "/storage"},
                    "config": {"engine": "bundle", "held": "vault"}},
     "repository": {"location": "s3:https://host/bucket", "id": "r1", "password": "p's \"$x",
                    "environment": {"AWS_SECRET_ACCESS_KEY": "k y"}},
@@ -96,14 +97,33 @@ def test_a_place_that_would_be_lost_with_the_data(tmp_path):
         if name.startswith("link"):
             (tmp_path / "link").symlink_to(tmp_path / "vault")
         with pytest.raises(RefusedError) as caught:
-            escrow.require_apart(
+            escrow_place.require_apart(
                 places.Local(str(tmp_path / name)), str(tmp_path / "vault"), str(tmp_path / "repository"))
         assert caught.value.reason == "not_apart"
     vault, repository = str(tmp_path / "vault"), str(tmp_path / "repository")
-    escrow.require_apart(places.Local(str(tmp_path / "repository2/kit.asc")), vault, repository)
-    escrow.require_apart(places.Local(str(tmp_path / "kit.asc")), vault, "sftp:host:/x")
+    escrow_place.require_apart(places.Local(str(tmp_path / "repository2/kit.asc")), vault, repository)
+    escrow_place.require_apart(places.Local(str(tmp_path / "kit.asc")), vault, "sftp:host:/x")
     far = places.Sftp(str(tmp_path / "vault/kit.asc"), host="h", user="u", key_file="k", known_hosts="n")
-    escrow.require_apart(far, vault, "/repository")
+    escrow_place.require_apart(far, vault, "/repository")
+
+
+@pytest.mark.parametrize("repository, refused", [
+    ("s3:https://host/escrow/kestra", True), ("s3:host/escrow", True), ("s3:https://host/escrow-2/kestra", False), ("/escrow/x", False)])
+def test_a_bucket_that_would_be_lost_with_the_data(repository, refused):
+    place = escrow_place.InBucket("kit.asc", object_options.Place(bucket="escrow"))
+    if refused:
+        with pytest.raises(RefusedError) as caught:
+            escrow_place.require_apart(place, "/vault", repository)
+        assert caught.value.reason == "not_apart"
+    else:
+        escrow_place.require_apart(place, "/vault", repository)
+
+
+def test_what_was_kept_beside_a_storage_is_put_back_by_hand():
+    storage = dict(FACTS["components"]["storage"], kept={"file": "storage-kept.tar"})
+    text = escrow.compose(facts(components=dict(FACTS["components"], storage=storage)), THEN)
+    assert 'tar -xpf "$TARGET/$POINT/storage-kept.tar" -C "$TARGET/storage"' in text
+    assert "storage-kept" not in escrow.compose(FACTS, THEN)
 
 
 def test_a_file_on_this_host(tmp_path):
