@@ -6,7 +6,7 @@
 # S3 servers on a machine that need not have them. To be sourced after setup.sh:
 #
 #   kdr_s3                           # sets KDR_S3_SERVER, the program versitygw: small, quick to build, enough for most tests
-#   kdr_minio                        # sets KDR_MINIO, the program minio: what only it has (lifecycles, times of versions)
+#   kdr_minio                        # sets KDR_MINIO, the program minio: what only it has (lifecycles, replication, times of versions)
 #   kdr_s3_for_tests WHAT            # for parts of scripts/test: kdr_s3, or says that WHAT is not run
 #   kdr_minio_for_tests WHAT         # the same for kdr_minio, where it was built before or everything is run
 #

@@ -18,7 +18,6 @@ If not one of the files needed is there, purged ones are lost: that is no storag
 """
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from datetime import datetime, timezone
 from typing import NamedTuple
@@ -26,19 +25,12 @@ from typing import NamedTuple
 from ..core.sorting import Sorter
 from ..kestra.references import DELETED, REFERENCE, UNFINISHED, execution_of, named
 from ..storage import listing
+from ..storage.sampling import sampled
 
 EXAMPLES = 20
 LOST, PURGED, DELETED_BY_KESTRA, CHANGEABLE, MENTIONED = KINDS = (
     "lost", "purged", "deleted", "changeable", "mentioned")
 _AGES = ((1, "up to a day"), (7, "up to a week"), (30, "up to 30 days"), (365, "up to a year"))
-
-
-def sampled(path: bytes, percent: int, seed: str) -> bool:
-    """Whether a path belongs to the sample: the same answer for the same seed. Pure."""
-    if percent >= 100:
-        return True
-    digest = hashlib.sha256(seed.encode("utf-8", "surrogateescape") + b"\0" + path).digest()
-    return int.from_bytes(digest[:8], "big") % 10000 < percent * 100
 
 
 def age(date: str, until: str) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import sys
 
@@ -65,9 +66,18 @@ def test_everything_lost_comes_back_exactly(lab, story):
     assert lab.wait_healthy() and lab.instance_id == story["instance"]
 
 
-def test_pinned_runs_beside_kestra_and_verifies_with_every_file_named(lab):
+def test_pinned_runs_beside_kestra_and_verifies_with_every_file_named(lab, tmp_path):
+    """Its replica gets nothing, because this server does not replicate: that is told and refuses nothing."""
     assert lab.wait_healthy()
-    run = lab.play("backup", "-vvv").ok()
+    account = tmp_path / "account"
+    account.write_text(f"AWS_ACCESS_KEY_ID={s3_server.ACCESS_KEY}\nAWS_SECRET_ACCESS_KEY={shlex.quote(s3_server.SECRET_KEY)}\n")
+    account.chmod(0o600)
+    replica = {"bucket": lab.server.bucket("replica"), "endpoint": lab.server.endpoint, "credentials_file": str(account)}
+    run = lab.play("backup", "-vvv", kestra_dr_storage_replica=replica, kestra_dr_storage_replica_limit=1).ok()
+    told = " ".join(run.report["warnings"])
+    assert "does not tell its rules" in told and "did not reach the target within 1 s" in told and "WARNING: Replica: " in run.output
+    assert {"name": "replica behind, seconds", "value": "more than 1.0"} in run.report["figures"]
+    assert [check["verdict"] for check in run.report["checks"] if check["name"] == "replication of the storage"] == ["fail"]
     assert lab.healthy() and "Kestra is as it was found" in run.report["kestra_line"]
     component = lab.manifest(run.report["recovery_point"])["components"]["storage"]
     assert component["engine"] == "s3" and component["objects"] and component["markers"]

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import os
 import shutil
 import signal
@@ -17,8 +19,12 @@ import time
 from pathlib import Path
 
 import boto3
+import botocore.auth
+import botocore.awsrequest
 import botocore.config
+import botocore.credentials
 import botocore.exceptions
+import botocore.httpsession
 
 # The servers that scripts/lib/s3.sh built.
 PROGRAM = os.environ.get("KESTRA_DR_TEST_S3_SERVER")
@@ -125,6 +131,16 @@ class MinIO(Server):
         argv = [MINIO, "server", "--quiet", "--address", f"127.0.0.1:{self.port}", "--console-address", "127.0.0.1:0",
                 str(self.base / "data")]
         return self._started(argv, environment)
+
+    def quota(self, bucket, size):
+        """How many bytes a bucket may hold, 0 for as many as it likes, by the server's administration."""
+        body = json.dumps({"quota": size, "size": size, "quotatype": "hard" if size else ""}).encode()
+        request = botocore.awsrequest.AWSRequest(
+            "PUT", f"{self.endpoint}/minio/admin/v3/set-bucket-quota?bucket={bucket}", data=body,
+            headers={"X-Amz-Content-SHA256": hashlib.sha256(body).hexdigest()})
+        botocore.auth.S3SigV4Auth(botocore.credentials.Credentials(ACCESS_KEY, SECRET_KEY), "s3", "us-east-1").add_auth(request)
+        answer = botocore.httpsession.URLLib3Session().send(request.prepare())
+        assert answer.status_code == 200, answer.content
 
 
 class Proxy:

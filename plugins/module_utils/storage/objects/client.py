@@ -8,6 +8,7 @@ Nothing is decided here. Keys are given and returned below the place's prefix.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import email.utils
 import time
 from datetime import datetime, timezone
@@ -46,7 +47,6 @@ def opened(place):
     boto3 = driver()
     import botocore.config
     with contextlib.ExitStack() as files:
-        ca = place.ca_path or (files.enter_context(memory_file(place.ca_pem)) if place.ca_pem else None)
         settings = {
             "signature_version": "s3v4", "s3": {"addressing_style": place.addressing},
             "retries": {"mode": "standard", "total_max_attempts": 3}, "max_pool_connections": place.parallel + 2,
@@ -60,16 +60,29 @@ def opened(place):
             session = boto3.session.Session(
                 aws_access_key_id=place.access_key, aws_secret_access_key=place.secret_key,
                 aws_session_token=place.session_token, region_name=place.region)
-            client = session.client("s3", endpoint_url=place.endpoint, verify=place.validate_certs and (ca or True),
+            client = session.client("s3", endpoint_url=place.endpoint, verify=trusted(place, files),
                                     config=botocore.config.Config(**settings))
         except ValueError:
             raise ConfigError(f"{place.shown} is no endpoint.", reason="bad_endpoint",
                               hint="Give it as https://host:port.") from None
         _take_any_metadata(client)
+        _know_minio(client)
         try:
             yield Bucket(client, place)
         finally:
             client.close()
+
+
+def trusted(place, files):
+    """What the SDK checks a place's certificate with. files: an ExitStack that keeps them there."""
+    ca = place.ca_path or (files.enter_context(memory_file(place.ca_pem)) if place.ca_pem else None)
+    return place.validate_certs and (ca or True)
+
+
+def _know_minio(client) -> None:
+    """Replication rules keep a part that only MinIO has: whether deletions of versions are replicated."""
+    rule = client.meta.service_model.shape_for("ReplicationRule")._shape_model["members"]
+    rule["DeleteReplication"] = rule["DeleteMarkerReplication"]
 
 
 def _take_any_metadata(client) -> None:
@@ -95,6 +108,10 @@ class Bucket:
         self._errors = (BotoCoreError, ClientError)
         self._client = client
         self.place = place
+
+    def below(self, prefix):
+        """The same bucket below a further prefix."""
+        return Bucket(self._client, dataclasses.replace(self.place, prefix=self.place.prefix + prefix))
 
     # requests
 
@@ -135,6 +152,22 @@ class Bucket:
         """The rules, or None when the server has none of this or does not tell us."""
         answer = self._asked("GetBucketLifecycleConfiguration", "NoSuchLifecycleConfiguration")
         return None if answer is None else answer.get("Rules", [])
+
+    def keep_versions(self) -> None:
+        """Switches versioning on."""
+        self._call("PutBucketVersioning", VersioningConfiguration={"Status": "Enabled"})
+
+    def replication(self):
+        """{"Role", "Rules"}, {} when there are no rules, None when the server does not tell us."""
+        answer = self._asked("GetBucketReplication", "ReplicationConfigurationNotFoundError")
+        return answer and answer.get("ReplicationConfiguration", {})
+
+    def set_replication(self, wanted) -> None:
+        """Puts rules as replication() gives them in the place of those that are there; without any removes them."""
+        if wanted["Rules"]:
+            self._call("PutBucketReplication", ReplicationConfiguration=wanted)
+        else:
+            self._call("DeleteBucketReplication")
 
     def _asked(self, operation, nothing):
         """The answer, {} for the code that says that there is nothing, None when the server does not tell."""
@@ -250,6 +283,11 @@ class Bucket:
         which = {} if version is None else {"VersionId": version}
         return self._described(entry, self._call("HeadObject", Key=self.place.prefix + entry.key, **which))
 
+    def replicated(self, entry: Entry):
+        """What the server says of the replication of an object: COMPLETED, PENDING, FAILED, REPLICA, or None. GONE is raised."""
+        which = {"VersionId": entry.version} if entry.version else {}
+        return self._call("HeadObject", Key=self.place.prefix + entry.key, **which).get("ReplicationStatus")
+
     def _described(self, entry, answer) -> Entry:
         headers = {name: answer[name] for name in HEADERS if answer.get(name) and name != "Expires"}
         expires = answer["ResponseMetadata"]["HTTPHeaders"].get("expires")
@@ -325,6 +363,23 @@ class Bucket:
                 count += self._delete(batch)
                 batch = []
         return count + (self._delete(batch) if batch else 0)
+
+    def delete_versions(self, before=None) -> int:
+        """Deletes what is below the prefix for good, versions and marks of deletion; before: only what was written until then.
+
+        Returns how many there were.
+        """
+        count = 0
+        markers: dict = {}
+        while True:
+            answer = self._call("ListObjectVersions", Prefix=self.place.prefix, **markers)
+            batch = [{"Key": item["Key"], "VersionId": item["VersionId"]}
+                     for kind in ("Versions", "DeleteMarkers") for item in answer.get(kind, ())
+                     if before is None or utc_text(item["LastModified"]) < before]
+            count += self._delete(batch) if batch else 0
+            if not answer.get("IsTruncated"):
+                return count
+            markers = {"KeyMarker": answer["NextKeyMarker"], "VersionIdMarker": answer.get("NextVersionIdMarker") or ""}
 
     def _delete(self, batch) -> int:
         answer = self._call("DeleteObjects", Delete={"Objects": batch, "Quiet": True})

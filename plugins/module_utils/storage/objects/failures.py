@@ -100,7 +100,7 @@ def _answered(response, place):
 
 def _error(kind, reason, sentence, hint, place, **detail) -> DrError:
     return kind(sentence.format(**place), reason=reason, hint=hint and hint.format(**place),
-                detail={"operation": place["operation"], "bucket": place["bucket"], **detail})
+                detail={"operation": place["operation"], "bucket": place["bucket"], "endpoint": place["endpoint"], **detail})
 
 
 _DOING = {"List": "listing", "Get": "reading", "Head": "reading", "Put": "writing", "Upload": "writing",

@@ -17,19 +17,21 @@ def problems(rules, prefix: str, retention_days: int | None) -> list:
     """
     found = []
     for number, rule in enumerate(rules, 1):
-        if rule.get("Status") != "Enabled" or not _meets(_prefix(rule), prefix):
+        if rule.get("Status") != "Enabled" or not meets(prefix_of(rule), prefix):
             continue
         name = rule.get("ID") or f"rule {number}"
         found += _expiry(name, rule) + _versions(name, rule, retention_days) + _freezing(name, rule)
     return found
 
 
-def _prefix(rule) -> str:
+def prefix_of(rule) -> str:
+    """What the keys begin with that a rule is for, a rule of replication as well."""
     place = rule.get("Filter") or {}
     return (place.get("And") or {}).get("Prefix") or place.get("Prefix") or rule.get("Prefix") or ""
 
 
-def _meets(one: str, other: str) -> bool:
+def meets(one: str, other: str) -> bool:
+    """Whether there can be keys that begin with both."""
     return one.startswith(other) or other.startswith(one)
 
 

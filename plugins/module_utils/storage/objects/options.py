@@ -35,6 +35,15 @@ def argument_spec() -> dict:
     }
 
 
+def target_spec() -> dict:
+    """The option target of modules that know a second bucket, which Kestra's configuration says nothing of."""
+    names = ("endpoint", "region", "access_key", "secret_key", "session_token", "credentials_file", "addressing", "ca_path",
+             "validate_certs")
+    spec = argument_spec()
+    return {"type": "dict", "required": True, "options": dict({name: spec[name] for name in names}, bucket={"type": "str", "required": True}),
+            "mutually_exclusive": MUTUALLY_EXCLUSIVE, "required_together": REQUIRED_TOGETHER}
+
+
 MUTUALLY_EXCLUSIVE = [("secret_key", "credentials_file")]
 REQUIRED_TOGETHER = [("access_key", "secret_key")]
 
@@ -137,6 +146,12 @@ def of_kestra(module, redactor, credentials_file=None) -> Place | None:
         return None
     params = {name: option.get("default") for name, option in argument_spec().items()}
     return of_module(module, redactor, dict(params, config=config, credentials_file=credentials_file))
+
+
+def of_target(module, redactor, source: Place) -> Place:
+    """The Place that a module's option target names: a replica has the keys of its source."""
+    return of_module(module, redactor, dict(module.params["target"], prefix=source.prefix, config={},
+                                            parallel=source.parallel, patience=source.patience))
 
 
 def of_module(module, redactor, params=None) -> Place:

@@ -71,4 +71,5 @@ def test_failures_without_an_answer(exc, reason, again):
 
 def test_kinds():
     assert isinstance(answered("NoSuchBucket", 404)[0], ConfigError)
-    assert answered("NoSuchBucket", 404)[0].detail == {"operation": "s3:GetObject", "bucket": "kestra", "code": "NoSuchBucket"}
+    assert answered("NoSuchBucket", 404)[0].detail == {
+        "operation": "s3:GetObject", "bucket": "kestra", "endpoint": PLACE["endpoint"], "code": "NoSuchBucket"}
