@@ -15,7 +15,7 @@ description:
   - Registers a repository for snapshots, changes its settings, or removes its registration. Snapshots that lie in it are never
     touched.
   - Has every node that holds data or may become master reach the repository; when it fails this, everything is left as it was.
-  - A registered name is never pointed to another place.
+  - A registered name is never pointed to another place, unless it is for reading only.
   - Two clusters that write to one repository destroy it. Register it with O(readonly=true) everywhere but on the cluster that
     takes the snapshots; a repository with snapshots of another cluster, taken by this collection, is refused otherwise.
 extends_documentation_fragment:
@@ -67,6 +67,11 @@ options:
   take_over:
     description:
       - Write to a repository that another cluster has written to. Only when that one is gone for good, as after a disaster.
+    type: bool
+    default: false
+  apart:
+    description:
+      - Warn when the repository shares its host or its account with the cluster. For one whose snapshots stay in it as recovery points.
     type: bool
     default: false
   settings:
@@ -143,12 +148,18 @@ def register(module, cluster, name, current):
     return changed, dict(found, name=name, settings=settings), nodes
 
 
+def warnings(cluster, after):
+    """What the repository shares with the cluster."""
+    nodes = cluster.get("/_nodes", params={"filter_path": "nodes.*.name,nodes.*.host,nodes.*.ip"}, doing="listing the nodes")["nodes"]
+    return repository.shared(after["type"], after["settings"], nodes)
+
+
 def main():
     spec = dict(options.argument_spec(), name={"type": "str", "required": True},
                 state={"type": "str", "choices": ["present", "absent"], "default": "present"},
                 type={"type": "str", "choices": ["fs", "s3", "url"], "default": "fs"}, location={"type": "str"}, url={"type": "str"},
                 bucket={"type": "str"}, base_path={"type": "str"}, client={"type": "str"}, readonly={"type": "bool", "default": False},
-                take_over={"type": "bool", "default": False},
+                take_over={"type": "bool", "default": False}, apart={"type": "bool", "default": False},
                 settings={"type": "dict", "default": {}})
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True, mutually_exclusive=options.MUTUALLY_EXCLUSIVE)
     redactor = facts.FactRedactor()
@@ -159,12 +170,14 @@ def main():
             current = repository.read(cluster, name)
             if module.params["state"] == "present":
                 changed, after, nodes = register(module, cluster, name, current)
+                told = warnings(cluster, after) if module.params["apart"] else []
             else:
+                told = []
                 changed, after, nodes = current is not None, None, []
                 if changed and not module.check_mode:
                     repository.remove(cluster, name)
         diff = {"before": current or {}, "after": after and {key: after[key] for key in ("type", "settings", "uuid")} or {}}
-        return facts.trust(module, {"changed": changed, "repository": after, "nodes": nodes, "diff": diff})
+        return facts.trust(module, {"changed": changed, "repository": after, "nodes": nodes, "diff": diff, "warnings": told})
 
     wiring.run(module, body, redactor)
 

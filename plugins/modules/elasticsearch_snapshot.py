@@ -53,12 +53,19 @@ options:
     description: Fail when somebody writes while the snapshot begins. With V(false) the indices written to are not counted.
     type: bool
     default: true
+  staged:
+    description:
+      - Mark it as one that is copied elsewhere, so that nobody misses it when a newer one is there. C(staged) in
+        M(kestra_community.dr.elasticsearch_snapshot_info) tells it.
+    type: bool
+    default: false
   stall_timeout:
     description: Seconds without any progress before the snapshot is given up.
     type: float
     default: 300.0
 seealso:
   - module: kestra_community.dr.elasticsearch_repository
+  - module: kestra_community.dr.elasticsearch_snapshot_info
   - module: kestra_community.dr.elasticsearch_restore
   - module: kestra_community.dr.job_wait
 """
@@ -91,6 +98,8 @@ component:
   sample:
     engine: elasticsearch
     held: external
+    endpoint: [https://es1.example.com:9200]
+    repository: {name: kestra, type: fs, settings: {location: /mnt/snapshots/kestra}, uuid: 4LHxj0v3TqCpbOo4wWPlNA}
     identity: {cluster_uuid: YxcilbHTTdGxTN9p4sy78A, cluster_name: kestra, server_version: "8.19.21", index_prefix: kestra_}
     snapshot_name: 20261123t001500z-a1b2c3
     snapshot_uuid: J1ZkYx3oQ2u1mCqg0oYb9w
@@ -141,13 +150,13 @@ def main():
     spec.update(
         repository={"type": "str", "required": True}, snapshot={"type": "str", "required": True},
         state={"type": "str", "choices": ["present", "absent"], "default": "present"}, quiet={"type": "bool", "default": True},
-        stall_timeout={"type": "float", "default": 300.0})
+        staged={"type": "bool", "default": False}, stall_timeout={"type": "float", "default": 300.0})
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True, mutually_exclusive=options.MUTUALLY_EXCLUSIVE)
     redactor = facts.FactRedactor()
 
     def body(module):
         place = options.of_module(module, redactor)
-        chosen = snapshot.Options(**{name: module.params[name] for name in ("repository", "snapshot", "quiet", "stall_timeout")})
+        chosen = snapshot.Options(**{name: module.params[name] for name in ("repository", "snapshot", "quiet", "stall_timeout", "staged")})
         if module.params["state"] == "absent" or module.check_mode:
             with connect.connect(place.login) as cluster:
                 if module.params["state"] == "absent":

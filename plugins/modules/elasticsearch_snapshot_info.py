@@ -68,6 +68,7 @@ snapshots:
       state: SUCCESS
       usable: true
       ours: true
+      staged: false
       server_version: "8.19.21"
       indices: [kestra_executions, kestra_flows]
       shards: {total: 2, successful: 2, failed: 0}

@@ -88,6 +88,10 @@ recovery_points:
     self_contained:
       description: Whether everything it needs is in the vault.
       type: bool
+    elsewhere:
+      description: What the vault does not hold, with C(component), C(system), and of indices C(snapshot) and C(uuid).
+      type: list
+      elements: dict
     components:
       description: By name, where each component is held, its engine and its size in bytes.
       type: dict

@@ -17,6 +17,8 @@ description:
   - The newest verified recovery point is always kept. While none is verified, nothing sealed is removed and the module
     warns.
   - Recovery points with verdict C(differs) or C(failed) take no place from good ones.
+  - A snapshot of Elasticsearch that stays in its repository goes with its recovery point. It is found by its uuid. While the
+    cluster cannot be reached, or may only read the repository, the recovery point stays, with a warning.
   - Also removes snapshots older than a day that belong to no recovery point, as aborted backups leave them, and
     finishes a removal that was cut short.
 extends_documentation_fragment:
@@ -25,6 +27,8 @@ extends_documentation_fragment:
   - kestra_community.dr.vault.lock
   - kestra_community.dr.restic
   - kestra_community.dr.job
+  - kestra_community.dr.elasticsearch
+  - kestra_community.dr.kestra_config
 attributes:
   check_mode:
     support: full
@@ -34,6 +38,12 @@ attributes:
   idempotent:
     support: full
 options:
+  login_hosts:
+    description:
+      - Only for recovery points whose snapshots stay in a repository of Elasticsearch, the hosts of the cluster that takes them.
+        Default is what O(config) says, else those in the manifest.
+    type: list
+    elements: str
   policy:
     description:
       - What to keep. A recovery point stays if any rule wants it. Without any rule nothing is removed.
@@ -103,7 +113,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kestra_community.dr.plugins.module_utils.core import jobs, lock, wiring
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import ConfigError
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.secrets import Redactor
-from ansible_collections.kestra_community.dr.plugins.module_utils.vault import catalog, options, prune, retention, ship
+from ansible_collections.kestra_community.dr.plugins.module_utils.engines.elasticsearch import options as elasticsearch
+from ansible_collections.kestra_community.dr.plugins.module_utils.vault import catalog, options, outside, prune, retention, ship
 from ansible_collections.kestra_community.dr.plugins.module_utils.vault.restic import Restic
 
 
@@ -116,12 +127,13 @@ def diff(vault, gone):
 
 def main():
     spec = dict(
-        catalog.argument_spec(), **catalog.lock_argument_spec(), **options.argument_spec(), **jobs.argument_spec()
+        catalog.argument_spec(), **catalog.lock_argument_spec(), **options.argument_spec(), **jobs.argument_spec(),
+        **elasticsearch.argument_spec()
     )
     spec["policy"] = {"type": "dict", "required": True, "options": {
         "keep_last": {"type": "int"}, "keep_daily": {"type": "int"}, "keep_weekly": {"type": "int"},
         "keep_monthly": {"type": "int"}, "keep_within_days": {"type": "int"}}}
-    module = AnsibleModule(argument_spec=spec, supports_check_mode=True, mutually_exclusive=options.MUTUALLY_EXCLUSIVE,
+    module = AnsibleModule(argument_spec=spec, supports_check_mode=True, mutually_exclusive=options.MUTUALLY_EXCLUSIVE + elasticsearch.MUTUALLY_EXCLUSIVE,
                            required_one_of=options.REQUIRED_ONE_OF)
     redactor = Redactor()
 
@@ -133,6 +145,8 @@ def main():
         vault = catalog.Catalog(module.params["vault"], module.params["instance"])
         vault.check_vault()
         restic = Restic(options.from_options(module.params), redactor)
+        held_outside = outside.Snapshots(
+            lambda component: elasticsearch.of_module(module, redactor, endpoint=component["endpoint"]).login)
         now = datetime.now(timezone.utc)
         plan = prune.decide(vault, policy, now)
         changes = diff(vault, set(plan["remove"] + plan["unfinished"]))
@@ -154,7 +168,8 @@ def main():
                 )
                 with lock.keeping(vault.lock, run_id=held["run_id"], ttl=held["ttl"]) as still_ours:
                     result = job.run(lambda progress: prune.prune(
-                        vault, policy, restic, still_ours=still_ours, now=now, on_progress=progress.update))
+                        vault, policy, restic, still_ours=still_ours, now=now, on_progress=progress.update,
+                        outside=held_outside))
             finally:
                 if taken["how"] != lock.OURS:
                     lock.release(vault.lock, run_id=held["run_id"])

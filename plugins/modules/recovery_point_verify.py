@@ -53,7 +53,8 @@ options:
     required: true
   depth:
     description:
-      - V(digest) reads everything out of the repository and compares sizes, digests, names, owners, modes and times.
+      - V(digest) reads everything out of the repository and compares sizes, digests, names, owners, modes and times. Refused
+        for a recovery point whose snapshot of Elasticsearch is not in the vault.
       - V(structure) also reads the whole dump and counts the rows in it.
       - V(counts) also restores the dump into a scratch server and compares every count and definition. Only this
         and what is deeper earns the verdict C(verified).
@@ -93,8 +94,8 @@ options:
     type: int
   snapshots_location:
     description:
-      - Needed beyond V(digest) for a recovery point of Elasticsearch. A directory below C(path.repo), as the nodes of the cluster of
-        O(login_host) see it, where the fetched snapshots lie meanwhile. They are registered for reading only.
+      - Needed beyond V(digest) for a recovery point of Elasticsearch whose snapshot is in the vault. A directory below C(path.repo), as
+        the nodes of the cluster of O(login_host) see it, where the fetched snapshots lie meanwhile. They are registered for reading only.
     type: str
   snapshots_path:
     description: The same directory as the host the module runs on sees it. Default is O(snapshots_location).
@@ -104,7 +105,8 @@ options:
       - Name or address of a scratch server, PostgreSQL or MySQL as the recovery point has it. A database is created there
         and dropped at the end.
       - For a recovery point of Elasticsearch, the URL of a cluster, which is needed. Its indices go under names of their own, beside
-        whatever is there, and are deleted at the end, so it may be the one the recovery point was taken from.
+        whatever is there, and are deleted at the end, so it may be the one the recovery point was taken from. When the snapshot
+        has stayed in its repository, the cluster reads it there, at the place the manifest names, registered for reading only.
       - Without it and O(login_unix_socket), a private server is started from programs on this host.
       - The server the recovery point was taken from is refused.
     type: str

@@ -20,6 +20,7 @@ COLLECTION = "1.0.0"  # the version in galaxy.yml; a test compares them
 MODES = ("offline", "pinned", "drained", "live")
 COMPONENTS = ("database", "storage", "metadata", "config", "search", "queue")
 REBUILD = "rebuild"  # the strategy of a component that is only described: a restore makes it anew
+SNAPSHOT = "snapshot"  # the strategy of indices: a snapshot in a repository of the cluster
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _TABLE = re.compile(r"[^.]+\..+", re.DOTALL)
 
@@ -92,7 +93,12 @@ def validate(manifest) -> None:
 
 def self_contained(components) -> bool:
     """Whether the vault alone is enough: nothing is held elsewhere but what is made anew from the other components."""
-    return all(component["held"] == "vault" or component["strategy"] == REBUILD for component in components.values())
+    return not any(is_outside(component) for component in components.values())
+
+
+def is_outside(component) -> bool:
+    """Whether a component's data lie where only another system has them."""
+    return component["held"] == "external" and component["strategy"] != REBUILD
 
 
 def validate_component(name: str, component, *, sealed=True) -> None:
@@ -109,6 +115,8 @@ def validate_component(name: str, component, *, sealed=True) -> None:
         _text(component, at, key)
     if component["held"] == "external":
         _text(component, at, "system")
+        if component["strategy"] == SNAPSHOT:
+            _outside(component, at)
         return
     _count(component, at, "bytes")
     _number(component, at, "seconds", optional=True)
@@ -163,6 +171,20 @@ def _search(component, at) -> None:
     for index in counts:
         _count(counts, f"{at}.counts", index)
     _child(component, at, "objects")
+
+
+def _outside(component, at) -> None:
+    """A snapshot that stays in its repository: enough to find it there, and to know it again."""
+    _search(component, at)
+    _count(component, at, "bytes")
+    _texts(component, at, "endpoint")
+    _texts(component, at, "indices")
+    repository = _child(component, at, "repository")
+    for key in ("name", "type"):
+        _text(repository, f"{at}.repository", key)
+    settings = _child(repository, f"{at}.repository", "settings")
+    for key in settings:
+        _text(settings, f"{at}.repository.settings", key)
 
 
 def _files(entries, at) -> None:
@@ -235,6 +257,12 @@ def _child(parent, prefix, key) -> dict:
 def _text(parent, prefix, key) -> None:
     if not isinstance(parent.get(key), str) or not parent[key]:
         raise _wrong(_at(prefix, key), "must be a text")
+
+
+def _texts(parent, prefix, key) -> None:
+    value = parent.get(key)
+    if not isinstance(value, list) or not value or not all(isinstance(item, str) and item for item in value):
+        raise _wrong(_at(prefix, key), "must be a list of texts")
 
 
 def _optional_text(parent, prefix, keys) -> None:

@@ -228,12 +228,13 @@ class OneOff:
         return self._get("pods", self._mine)["items"]
 
     def _cause(self, pods) -> str:
-        names = {self._job, *(pod["metadata"]["name"] for pod in pods)}
         try:
-            events = self._get("events", "--field-selector=type=Warning")["items"]
+            job = self._get("jobs", self._mine)["items"]
+            found = self._get("events", "--field-selector=type=Warning")["items"]
         except ToolError:  # not everybody may read them
-            events = []
-        return cause(pods, [one for one in events if one["involvedObject"].get("name") in names])
+            job, found = [], []
+        ids = {one["metadata"]["uid"] for one in job + pods}  # names come again with every run
+        return cause(pods, [one for one in found if one["involvedObject"].get("uid") in ids])
 
     def ended(self):
         """Why the pod does not run any more; None when it does, or when nothing tells."""

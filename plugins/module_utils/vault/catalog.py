@@ -202,7 +202,7 @@ class Catalog:
         """One line of the list. A point that cannot be read is listed as failed, with the reason in "error"."""
         line = {"id": point, "directory": self.point_dir(point), "instance_id": None, "created": None,
                 "sealed": None, "mode": None,
-                "self_contained": None, "components": {}, "bytes": None, "kestra_version": None, "error": None,
+                "self_contained": None, "elsewhere": [], "components": {}, "bytes": None, "kestra_version": None, "error": None,
                 "pruning": os.path.exists(os.path.join(self.point_dir(point), "pruning.json"))}
         try:
             manifest = self.manifest(point)
@@ -215,7 +215,7 @@ class Catalog:
         line.update(
             instance_id=manifest["instance"]["id"], created=manifest["created"], sealed=manifest["sealed"],
             mode=manifest["consistency"]["mode"],
-            self_contained=manifest["self_contained"], kestra_version=manifest["kestra"].get("version"),
+            self_contained=manifest["self_contained"], elsewhere=elsewhere(components), kestra_version=manifest["kestra"].get("version"),
             components={name: {"held": item["held"], "engine": item["engine"], "bytes": item.get("bytes")}
                         for name, item in components.items()},
             bytes=sum(item.get("bytes") or 0 for item in components.values()))
@@ -232,6 +232,12 @@ class Catalog:
         names = sorted(os.listdir(directory), reverse=True) if os.path.isdir(directory) else []
         return [dict(read_json(os.path.join(directory, name)), file=os.path.join(directory, name))
                 for name in names if name.endswith(".json")]
+
+
+def elsewhere(components) -> list:
+    """What of a recovery point the vault does not hold: [{"component", "system", "snapshot", "uuid"}]. Pure."""
+    return [{"component": name, "system": item["system"], "snapshot": item.get("snapshot_name"), "uuid": item.get("snapshot_uuid")}
+            for name, item in sorted(components.items()) if manifests.is_outside(item)]
 
 
 def choose(lines, wanted, instance) -> dict:

@@ -288,13 +288,20 @@ mysql -e 'CREATE DATABASE `{database["identity"]["database"]}`'
 
 
 def _search(component) -> str:
-    name, path = component["snapshot_name"], component["path"]
+    name = component["snapshot_name"]
+    if component["held"] == "external":
+        kind, settings = component["repository"]["type"], dict(component["repository"]["settings"], readonly="true")
+        where = f"Their snapshot\nis not in the vault but in {component['system']}; that place has to be reachable for every node,"
+    else:
+        kind, settings = "fs", {"location": "PLACE", "readonly": True}
+        where = f"Put\n$TARGET{component['path']} below path.repo of every node, readable for its account, as PLACE,"
+    place = shlex.quote(json.dumps({"type": kind, "settings": settings}))
     return f"""\
-The indices, into Elasticsearch {component["identity"]["server_version"]} or newer of the same major version or the next. Put
-$TARGET{path} below path.repo of every node, readable for its account, as PLACE, and with none of Kestra's indices there:
+The indices, into Elasticsearch {component["identity"]["server_version"]} or newer of the same major version or the next. {where}
+and with none of Kestra's indices there:
 
 curl -X PUT "$ELASTICSEARCH/_snapshot/restored" -H 'Content-Type: application/json' \\
-    -d '{{"type": "fs", "settings": {{"location": "PLACE", "readonly": true}}}}'
+    -d {place}
 curl -X POST "$ELASTICSEARCH/_snapshot/restored/{name}/_restore?wait_for_completion=true" -H 'Content-Type: application/json' \\
     -d '{{"indices": "{component["identity"]["index_prefix"]}*", "include_global_state": false}}'
 

@@ -4,7 +4,8 @@
 """Removing recovery points: the only place where anything a sealed manifest names is deleted.
 
 Each point: marker in its directory, snapshots forgotten (the manifest's first, so that a rebuild never brings back a
-hollow point), directory away by one rename, deleted. Killed anywhere, the next prune goes on where it stopped.
+hollow point), what other systems hold for it deleted there, directory away by one rename, deleted. Killed anywhere, the
+next prune goes on where it stopped.
 """
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ import shutil
 from datetime import datetime, timedelta, timezone
 
 from ..core import clock
+from ..core import manifest as manifests
 from ..core.errors import DrError, RefusedError
 from ..core.files import fsync_dir, write_json
 from . import in_use, retention
@@ -46,8 +48,11 @@ def orphans(catalog: Catalog, snapshots, now) -> list:
             and now - utc(snapshot["time"]) > ORPHAN_AGE]
 
 
-def prune(catalog: Catalog, policy, restic, *, still_ours, now=None, on_progress=None) -> dict:
+def prune(catalog: Catalog, policy, restic, *, still_ours, now=None, on_progress=None, outside=None) -> dict:
     """Applies the policy. The caller holds the instance lock; still_ours() raises when it was lost.
+
+    outside: what reaches the components that other systems hold (see outside.Snapshots). A point with one that cannot be
+    reached stays whole for the next prune.
 
     Returns {"removed": [ids], "kept": {id: reasons}, "finished": [ids of half-done removals], "orphans": [snapshot
     ids], "warnings": [texts]}. A point that somebody reads stays for the next prune. Raises RefusedError rather than
@@ -58,7 +63,7 @@ def prune(catalog: Catalog, policy, restic, *, still_ours, now=None, on_progress
     snapshots = own_snapshots(catalog, restic)
     stray = orphans(catalog, snapshots, now)
     going = plan["unfinished"] + plan["remove"]
-    read = []
+    read, unreached = [], {}
     for point in catalog.removing_ids():
         shutil.rmtree(catalog.below("removing", point))
     if going or stray or os.path.exists(catalog.prune_marker):
@@ -70,17 +75,26 @@ def prune(catalog: Catalog, policy, restic, *, still_ours, now=None, on_progress
             _guard(catalog, point)
             with in_use.removing(catalog, point) as free:
                 if free:
-                    _remove(catalog, point, snapshots, restic)
+                    try:
+                        _remove(catalog, point, snapshots, restic, outside)
+                    except _UnreachedError as exc:
+                        unreached[point] = exc.message
                 else:
                     read.append(point)
         if stray:
             restic.forget(stray)
         restic.prune(on_progress)
         os.unlink(catalog.prune_marker)
-    return {"removed": [point for point in plan["remove"] if point not in read],
-            "kept": dict(plan["keep"], **{point: ["being verified"] for point in read}),
-            "finished": [point for point in plan["unfinished"] if point not in read], "orphans": stray,
-            "warnings": plan["warnings"] + [f"{point} is being verified; the next prune removes it." for point in read]}
+    kept = {**{point: ["being verified"] for point in read}, **{point: ["its snapshot is out of reach"] for point in unreached}}
+    return {"removed": [point for point in plan["remove"] if point not in kept],
+            "kept": dict(plan["keep"], **kept),
+            "finished": [point for point in plan["unfinished"] if point not in kept], "orphans": stray,
+            "warnings": plan["warnings"] + [f"{point} is being verified; the next prune removes it." for point in read]
+            + [f"{point} stays, because what it holds outside the vault is out of reach: {why}" for point, why in unreached.items()]}
+
+
+class _UnreachedError(DrError):
+    """What another system holds for a point cannot be deleted there now. Nothing was touched."""
 
 
 def _guard(catalog, point) -> None:
@@ -95,21 +109,30 @@ def _guard(catalog, point) -> None:
         )
 
 
-def _remove(catalog, point, snapshots, restic) -> None:
+def _remove(catalog, point, snapshots, restic, outside) -> None:
     directory = catalog.point_dir(point)
     mine = [snapshot for snapshot in snapshots if tag_value(snapshot["tags"], "point") == point]
     manifest = [item["id"] for item in mine if tag_value(item["tags"], "component") == MANIFEST]
     data = [item["id"] for item in mine if tag_value(item["tags"], "component") != MANIFEST]
-    shared = _named_elsewhere(catalog, point) & set(manifest + data)
+    held = _held_outside(catalog, point)
+    shared = _named_elsewhere(catalog, point) & {*manifest, *data, *(component["snapshot_uuid"] for component in held)}
     if shared:
         raise RefusedError(f"Another sealed manifest names a snapshot of {point}; it is not removed.",
                            reason="snapshot_shared", detail={"snapshots": sorted(shared)})
+    for component in held:
+        try:
+            outside.require(component)
+        except DrError as exc:
+            raise _UnreachedError(exc.message, reason=exc.reason, hint=exc.hint) from None
     marker = os.path.join(directory, "pruning.json")
     if not os.path.exists(marker):
         write_json(marker, {"schema": 1, "started": clock.utc_now(), "snapshots": manifest + data})
-    for snapshots_of in (manifest, data):
-        if snapshots_of:
-            restic.forget(snapshots_of)
+    if manifest:
+        restic.forget(manifest)
+    for component in held:
+        outside.delete(component)
+    if data:
+        restic.forget(data)
     os.makedirs(catalog.below("removing"), mode=0o700, exist_ok=True)
     os.rename(directory, catalog.below("removing", point))
     fsync_dir(catalog.below("points"))
@@ -125,4 +148,14 @@ def _named_elsewhere(catalog, point) -> set:
             except DrError:
                 continue  # its snapshots carry its own point tag, so none of them is in this point's list
             named |= {component.get("snapshot") for component in components}
+            named |= {component.get("snapshot_uuid") for component in components if manifests.is_outside(component)}
     return named - {None}
+
+
+def _held_outside(catalog, point) -> list:
+    """The components of a point that other systems hold. Of one whose manifest cannot be read nothing is known."""
+    try:
+        components = catalog.manifest(point)["components"].values()
+    except DrError:
+        return []
+    return [component for component in components if manifests.is_outside(component)]

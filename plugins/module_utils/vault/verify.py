@@ -54,8 +54,12 @@ def verify(catalog: Catalog, point, depth, restic, progress, *, engine=None, wor
     # What a restore makes anew has nothing to read.
     parts = {name: component for name, component in sorted(manifest["components"].items())
              if component["strategy"] != manifests.REBUILD}
+    outside = {name for name, component in parts.items() if component["held"] == "external"}
+    if outside and depth == "digest":
+        raise RefusedError(f"The component {min(outside)} is not in the vault, so its files cannot be read and have no digests here.",
+                           reason="digest_outside", hint="Use the depth structure or counts, with a cluster that reaches its repository.")
     if depth != "digest" and "search" in parts:
-        engine.require()
+        engine.require(parts["search"])
     if os.path.exists(os.path.join(catalog.point_dir(point), "pruning.json")):
         raise RefusedError(f"The recovery point {point} is being removed.", reason="pruning")
     record = {
@@ -72,6 +76,8 @@ def verify(catalog: Catalog, point, depth, restic, progress, *, engine=None, wor
     _check_catalog(catalog, point, parts, restic, checks)
     with _work(catalog, point, work_dir) as work:
         for name, component in parts.items():
+            if name in outside:
+                continue
             progress.phase(name, bytes=component["bytes"])
             _COMPONENTS[name](_Look(catalog, point, name, component, restic, checks, progress, depth, work))
         if depth != "digest" and "search" in parts:
@@ -118,7 +124,7 @@ def _require_known(manifest, depth) -> None:
     for name, component in manifest["components"].items():
         if component["strategy"] == manifests.REBUILD:
             continue
-        if component["held"] != "vault" or component["engine"] not in _KNOWN.get(name, ()):
+        if (component["held"] != "vault" and name != "search") or component["engine"] not in _KNOWN.get(name, ()):
             raise RefusedError(
                 f"The component {name} ({component['engine']}, held: {component['held']}) cannot be verified "
                 "by this version of the collection.",
@@ -149,6 +155,8 @@ def _check_catalog(catalog, point, parts, restic, checks) -> None:
     checks.run("digest", "manifest: the same in the repository", same_manifest)
     checks.run("digest", "lists: as sealed", lambda: ({}, ship.list_differences(catalog, point)))
     for name, component in parts.items():
+        if component["held"] == "external":
+            continue
         checks.run("digest", f"{name}: snapshot is in the repository",
                    lambda name=name, component=component: tagged(name, component))
 
@@ -332,19 +340,19 @@ def _check_database(component, path, depth, engine, checks, progress, asked=None
 
 
 def _check_search(component, depth, engine, restic, checks, progress) -> None:
-    """Only a repository of snapshots whose files are the sealed ones is shown to a cluster."""
+    """Out of the vault only a repository of snapshots whose files are the sealed ones is shown to a cluster."""
     if not checks.passed("search: "):
         return
     progress.phase("structure")
-    with engine.fetched(restic, component, progress) as fetched:
-        whole = checks.run("structure", "search: the snapshot is whole, and that of the manifest", fetched.described)
+    with engine.opened(restic, component, progress) as opened:
+        whole = checks.run("structure", "search: the snapshot is whole, and that of the manifest", opened.described)
         if not whole or DEPTHS.index(depth) < DEPTHS.index("counts"):
             return
         progress.phase("counts")
         restored: dict = {}
 
         def compared():
-            restored.update(fetched.restore(progress))
+            restored.update(opened.restore(progress))
             return [], restored["differences"][:_EXAMPLES]
 
         checks.run("counts", "search: restored, every count and definition", compared)

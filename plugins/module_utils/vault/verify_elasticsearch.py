@@ -1,9 +1,10 @@
 # Copyright (c) 2026, Kestra community DR contributors
 # GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a verification asks of Elasticsearch: a snapshot out of the vault restored under names of its own, counted, and deleted.
+"""What a verification asks of Elasticsearch: a snapshot restored under names of its own, counted, and deleted. It comes out of the
+vault, or lies in a repository that the cluster reaches.
 
-The cluster may be Kestra's own: nothing of its indices is touched, and what was fetched is registered for reading only.
+The cluster may be Kestra's own: nothing of its indices is touched, and the snapshot's repository is registered for reading only.
 """
 from __future__ import annotations
 
@@ -28,36 +29,52 @@ class Elasticsearch:
     location: str | None
     path: str | None
 
-    def require(self) -> None:
+    def require(self, component) -> None:
         """Refuses before anything is read what could not be shown to any cluster."""
-        if self.login is None or not self.location:
+        if self.login is None or not (self.location or component["held"] == "external"):
             raise RefusedError(
                 "Nothing names a cluster that the snapshot could be restored into.", reason="scratch_missing",
                 hint="Name one (kestra_dr_scratch_host, kestra_dr_scratch_snapshot_location), which may be Kestra's own since "
                      "the copies go beside its indices; or use the depth digest.")
 
-    @contextlib.contextmanager
-    def fetched(self, restic, component, progress):
-        """The component's repository on a cluster, as a Fetched; nothing of it is left afterwards."""
+    def opened(self, restic, component, progress):
+        """The component's repository on a cluster, as an Opened; nothing of it is left afterwards."""
         name = "kestra-dr-verify-" + ids.new_id().lower()
+        return self._outside(name, component) if component["held"] == "external" else self._fetched(name, restic, component, progress)
+
+    @contextlib.contextmanager
+    def _outside(self, name, component):
+        place = component["repository"]
+        with connect.connect(self.login) as cluster:
+            with _reading(cluster, name, place["type"], repository.place(place)):
+                yield Opened(cluster, name, component)
+
+    @contextlib.contextmanager
+    def _fetched(self, name, restic, component, progress):
         path = os.path.join(self.path or self.location, name)
         try:
             with connect.connect(self.login) as cluster:
                 restic_restore.restore_path(restic, component["snapshot"], component["path"], path, verify=False,
                                             on_progress=progress.update)
                 adopt(path)
-                repository.put(cluster, name, "fs", repository.wanted("fs", location=f"{self.location}/{name}", readonly=True))
-                try:
-                    repository.verify(cluster, name)
-                    yield Fetched(cluster, name, component)
-                finally:
-                    repository.remove(cluster, name)
+                with _reading(cluster, name, "fs", repository.wanted("fs", location=f"{self.location}/{name}")):
+                    yield Opened(cluster, name, component)
         finally:
             shutil.rmtree(path, ignore_errors=True)
 
 
-class Fetched:
-    """A fetched repository that a cluster reads."""
+@contextlib.contextmanager
+def _reading(cluster, name, kind, settings):
+    try:
+        repository.reading(cluster, name, kind, settings)
+        yield
+    finally:
+        if repository.read(cluster, name):
+            repository.remove(cluster, name)
+
+
+class Opened:
+    """A repository that a cluster reads."""
 
     def __init__(self, cluster, name, component):
         self._cluster, self._name, self._component = cluster, name, component

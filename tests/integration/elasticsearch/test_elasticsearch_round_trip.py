@@ -146,6 +146,10 @@ def test_into_an_empty_cluster(cluster, own_cluster, take, give, module):
     # The first is gone, this one takes its place.
     assert module("elasticsearch_repository", take_over=True, **place)["changed"]
     assert take(other, "next")["counts"] == counts
+    # Through what it may write to, it does not read what another one wrote: that one may not be gone.
+    with pytest.raises(RefusedError) as failed:
+        give(other, component=component, copies="again")
+    assert failed.value.reason == "repository_writable"
 
 
 def test_an_older_cluster_is_refused(cluster, take):

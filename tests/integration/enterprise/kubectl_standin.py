@@ -52,9 +52,9 @@ def processes():
 
 def get(what, options):
     job = load("job.json")
-    if what == "pods":
-        items = [{"metadata": {"name": "pod-of-the-job"}, "spec": job["spec"]["template"]["spec"], "status": status(job)}] if job else []
-        return {"items": items if job and options.selector == "kestra-dr/run=" + job["metadata"]["labels"]["kestra-dr/run"] else []}
+    if what in ("jobs", "pods"):
+        found = job and options.selector == "kestra-dr/run=" + job["metadata"]["labels"]["kestra-dr/run"]
+        return {"items": [] if not found else [job] if what == "jobs" else [pod_of(job)]}
     if what == "events":
         return {"items": load("events.json", [])}
     if what.startswith("job/"):
@@ -62,6 +62,10 @@ def get(what, options):
     found = load("workload.json")
     return found if what == f"{found['kind'].lower()}/{found['metadata']['name']}" else fail(
         f'Error from server (NotFound): {what.replace("/", "s.apps ")} not found')
+
+
+def pod_of(job):
+    return {"metadata": {"name": "pod-of-the-job", "uid": "of-the-pod"}, "spec": job["spec"]["template"]["spec"], "status": status(job)}
 
 
 def status(job):
@@ -79,6 +83,7 @@ def create():
     name = job["metadata"]["name"]
     if JOB.exists():
         fail(f'Error from server (AlreadyExists): error when creating "STDIN": jobs.batch "{name}" already exists')
+    job["metadata"]["uid"] = "of-the-job"
     JOB.write_text(json.dumps(job))
     with open(HERE / "created", "a", encoding="utf-8") as handle:
         handle.write(json.dumps(job) + "\n")

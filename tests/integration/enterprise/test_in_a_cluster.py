@@ -130,8 +130,9 @@ def test_a_pod_that_does_not_come_to_run_is_told_with_its_cause(cluster, tmp_pat
     assert failed["reason"] == "cli_pod" and "after 2 s: it is not scheduled: 0/3 nodes are available" in failed["msg"]
     cluster.require_gone()
     cluster.write("pod.json", {"phase": "Pending"})
-    cluster.write("events.json", [{"type": "Warning", "metadata": {}, "involvedObject": {"name": "kestra-dr-kestra-standalone"},
-                                   "message": "exceeded quota"}])
+    cluster.write("events.json", [
+        {"type": "Warning", "metadata": {}, "involvedObject": {"name": "kestra-dr-kestra-standalone", "uid": uid}, "message": message}
+        for uid, message in (("of-the-job", "exceeded quota"), ("of-an-earlier-one", "reached its limit"))])
     assert "exceeded quota" in cluster.instance.backup(tmp_path / "made", **common)["msg"]
     cluster.require_gone()
 
@@ -170,4 +171,3 @@ def test_a_pod_that_dies_in_the_middle_is_told(cluster, wrapped, tmp_path):
     failed = cluster.instance.backup(tmp_path / "made", **{**cluster.common, "cli": {**cluster.cli, "executable": dies}})
     assert failed["reason"] == "cli_failed" and "OOMKilled" in failed["msg"]
     cluster.require_gone()
-

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
-from s3_server import ACCESS_KEY, MINIO, SECRET_KEY, MinIO
+from s3_server import ACCESS_KEY, MINIO, SECRET_KEY, MinIO, Proxy
 from test_object_storage_modules import COLLECTIONS, CORE, run
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.storage.objects import copy_in, inventory
@@ -159,6 +159,27 @@ def test_a_target_that_is_down_is_late_and_catches_up(pair, there):
     pair.wait_for("main/while-down", "COMPLETED", 180)
     found = pair.prove()
     assert found["verdict"] == "proved" and found["lag"]["seconds"] and pair.left() == []
+
+
+def test_a_target_that_the_source_does_not_reach_lags(pair, there):
+    """We see the target, the source's server does not: what it has written waits, and so does the object that measures it."""
+    way = Proxy(there)
+    try:
+        pair.setup(target=dict(pair.options["target"], endpoint=way.endpoint))
+        pair.put("main/before")
+        pair.wait_for("main/before", "COMPLETED")
+        way.down = True
+        way.break_all()
+        pair.put("main/late")
+        pair.wait_for("main/late", "FAILED")
+        found = pair.prove(2)
+        assert whats(found)[0] == {"lag", "missing", "failed"} and found["lag"] == {"seconds": None, "limit": 2.0}
+        assert found["objects"]["examples"] == {"missing": ["main/late"]} and pair.left() == []
+        way.down = False
+        pair.wait_for("main/late", "COMPLETED", 180)
+        assert pair.prove()["verdict"] == "proved" and pair.left() == []
+    finally:
+        way.close()
 
 
 def test_a_target_that_is_full(pair, there):

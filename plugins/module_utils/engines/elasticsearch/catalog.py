@@ -41,6 +41,7 @@ def told(snapshot) -> dict:
             "server_version": snapshot.get("version"), "indices": sorted(snapshot.get("indices") or []),
             "data_streams": sorted(snapshot.get("data_streams") or []),
             "global_state": bool(snapshot.get("include_global_state")), "ours": ours(snapshot),
+            "staged": ours(snapshot) and snapshot["metadata"].get("staged") is True,
             "started": snapshot.get("start_time"), "finished": snapshot.get("end_time"),
             "shards": {key: shards.get(key, 0) for key in ("total", "successful", "failed")},
             "failures": [f"{item.get('index')}[{item.get('shard_id')}]: {item.get('reason')}"[:500]

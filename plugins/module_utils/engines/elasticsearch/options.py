@@ -63,13 +63,13 @@ def url_of(host) -> str:
     return f"{parts.scheme}://{name}:{port or 9200}{parts.path.rstrip('/')}"
 
 
-def resolve(params, credentials=None) -> Place:
-    """Options win over Kestra's configuration. credentials: Configuration.elasticsearch_credentials() or None.
+def resolve(params, credentials=None, endpoint=None) -> Place:
+    """Options win over Kestra's configuration, that over the endpoint. credentials: Configuration.elasticsearch_credentials() or None.
 
     Kestra's password is used for Kestra's own user only. Pure but for password files. Raises ConfigError.
     """
     known = credentials or {}
-    hosts = params["login_hosts"] or known.get("hosts")
+    hosts = params["login_hosts"] or known.get("hosts") or endpoint
     if not hosts:
         raise ConfigError("Nothing names the hosts of Elasticsearch.", reason="config_missing",
                           hint="Give the option login_hosts, or config with Kestra's configuration.")
@@ -92,14 +92,15 @@ def resolve(params, credentials=None) -> Place:
     return Place(login, prefix)
 
 
-def of_module(module, redactor) -> Place:
-    """The Place of a module with argument_spec(); its secrets are made known to module and redactor."""
+def of_module(module, redactor, endpoint=None) -> Place:
+    """The Place of a module with argument_spec(); its secrets are made known to module and redactor. endpoint: hosts where
+    neither options nor configuration name any."""
     params, credentials = module.params, None
     if kestra_options.given(params["config"]):
         configuration = kestra_options.configuration_from_params(params["config"])
         kestra_options.protect(module, configuration, redactor)
         credentials = configuration.elasticsearch_credentials()
-    place = resolve(params, credentials)
+    place = resolve(params, credentials, endpoint)
     for secret in (place.login.password, place.login.api_key):
         redactor.add(secret)
         if secret and len(secret) >= 4:

@@ -4,6 +4,8 @@
 """A repository of snapshots: registered as asked, and verified on every node."""
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from ...core.errors import ConfigError, RefusedError
 from . import catalog, names
 
@@ -52,8 +54,11 @@ def differs(current, kind, settings) -> bool:
 
 
 def require_movable(current, kind, settings) -> None:
-    """Refuses to let a name point to another place: snapshots of recovery points would be gone from it. Pure."""
-    if current is None:
+    """Refuses to let a name point to another place: snapshots of recovery points would be gone from it. Pure.
+
+    A name under which the cluster only reads may go where it is needed.
+    """
+    if current is None or is_readonly(current) and is_readonly({"type": kind, "settings": settings}):
         return
     place = ("location", "url", "bucket", "base_path")
     there = [current["type"]] + [current["settings"].get(name) for name in place]
@@ -94,6 +99,49 @@ def require_alone(cluster, name) -> None:
                            reason="repository_shared", detail={"snapshots": others[-50:]},
                            hint="Register it with readonly: true. If that cluster is gone for good, and this one takes its "
                                 "place, take_over: true.")
+
+
+def reading(cluster, name, kind, settings) -> None:
+    """Registers a place of snapshots for reading only, and verifies it. Raises when the cluster could write to it."""
+    current = read(cluster, name)
+    asked = settings if kind == "url" else dict(settings, readonly="true")
+    require_movable(current, kind, asked)
+    if differs(current, kind, asked):
+        put(cluster, name, kind, asked)
+    require_readonly(name, read(cluster, name))
+    verify(cluster, name)
+
+
+def place(recorded) -> dict:
+    """The settings of a repository as a manifest has them, without what says who may write. Pure."""
+    return {name: value for name, value in recorded["settings"].items() if name != "readonly"}
+
+
+def require_readonly(name, current) -> None:
+    """Refuses a registration through which the cluster could write. current: of read(). Pure."""
+    if not is_readonly(current):
+        raise RefusedError(f"The repository {name} is not registered for reading only.", reason="repository_writable",
+                           hint="Two clusters that write to one repository destroy it: register it with readonly: true.")
+
+
+def is_readonly(current) -> bool:
+    """Whether a registered repository takes no snapshots. Pure."""
+    return current["type"] == "url" or str((current["settings"] or {}).get("readonly", "false")) == "true"
+
+
+def shared(kind, settings, nodes) -> list:
+    """What a repository has in common with the nodes that write to it, as sentences: lost together, it protects nothing. Pure.
+
+    nodes: of _nodes.
+    """
+    if kind == "fs":
+        return [f"The directory {settings['location']} belongs to the account that the nodes run as, and lies on their host unless it is a mount: "
+                "who takes over that account, or what destroys that host, takes the snapshots along with the indices."]
+    host = urlsplit(settings.get("endpoint") or settings.get("url") or "").hostname or settings.get("endpoint", "").partition(":")[0]
+    own = {value for node in nodes.values() for value in (node.get("host"), node.get("ip"), node.get("name"))} | {"localhost", "127.0.0.1", "::1"}
+    if host and host in own:
+        return [f"The repository is served by {host}, which is a host of the cluster: what destroys it takes the snapshots along with the indices."]
+    return []
 
 
 def remove(cluster, name) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ...core.clock import Laps
 from ...core.errors import IntegrityError, RefusedError
-from . import catalog, inventory, landing, marks, names, space, versions
+from . import catalog, inventory, landing, marks, names, repository, space, versions
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ def preflight(cluster, prefix, options, expected) -> dict:
                            hint="Look at what there is: elasticsearch_snapshot_info.")
     catalog.require_usable(snapshot, expected and expected["indices"])
     require_same(snapshot, expected)
+    require_only_read(cluster, options.repository, snapshot)
     versions.require_restorable(snapshot["version"], cluster.identity["server_version"])
     indices = sorted(snapshot["indices"])
     strange = [name for name in indices if not name.startswith(prefix)]
@@ -72,6 +73,12 @@ def require_same(snapshot, expected) -> None:
             f"The snapshot {snapshot['snapshot']} is not that of the recovery point: its uuid is {snapshot['uuid']}, not "
             f"{expected['snapshot_uuid']}.", reason="snapshot_differs",
             hint="Somebody deleted it and took another of the same name, or this is another repository.")
+
+
+def require_only_read(cluster, name, snapshot) -> None:
+    """Refuses to restore another cluster's snapshot through a registration that could write beside that cluster."""
+    if catalog.of_others([snapshot], cluster.identity["cluster_uuid"]):
+        repository.require_readonly(name, repository.read(cluster, name))
 
 
 def size_of(cluster, options) -> int:

@@ -7,21 +7,22 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from ...core import clock
+from ...core import clock, manifest
 from ...core.errors import RefusedError, StateError
-from . import catalog, inventory, names
+from . import catalog, inventory, names, repository
 from .patience import Patience
 
 
 @dataclass(frozen=True)
 class Options:
     """repository, snapshot: names. quiet: refuse when documents change while shards begin. stall_timeout: seconds without
-    any progress before the snapshot is given up."""
+    any progress before the snapshot is given up. staged: it is copied elsewhere, and need not stay."""
 
     repository: str
     snapshot: str
     quiet: bool = True
     stall_timeout: float = 300.0
+    staged: bool = False
 
 
 def preflight(cluster, prefix, options) -> dict:
@@ -38,19 +39,19 @@ def preflight(cluster, prefix, options) -> dict:
             f"Primary shards have no node, so a snapshot would be partial: {name}[{shards[0]}]"
             + (f" and others of {len(broken)} indices." if len(broken) > 1 else "."), reason="shards_unassigned",
             hint="See GET _cluster/allocation/explain for what keeps them.", detail={"indices": broken})
-    repository = described(cluster, options.repository)
-    if repository["readonly"]:
+    place = described(cluster, options.repository)
+    if place["readonly"]:
         raise RefusedError(f"The repository {options.repository} is read-only here.", reason="repository_readonly",
                            hint="Take snapshots on the cluster that owns it.")
     existing = catalog.found(cluster, options.repository, options.snapshot)
-    return dict(found, repository=repository, leftover=require_free(existing, options))
+    return dict(found, repository=place, leftover=require_free(existing, options))
 
 
 def described(cluster, name) -> dict:
     """A registered repository: {name, type, settings, readonly, uuid}. Raises ConnectError when there is none."""
     item = cluster.get(names.repository_path(name), doing=f"reading the repository {name}")[name]
-    return {"name": name, "type": item["type"], "settings": item.get("settings") or {}, "uuid": item.get("uuid"),
-            "readonly": item["type"] == "url" or str((item.get("settings") or {}).get("readonly", "false")) == "true"}
+    found = {"name": name, "type": item["type"], "settings": item.get("settings") or {}, "uuid": item.get("uuid")}
+    return dict(found, readonly=repository.is_readonly(found))
 
 
 def require_free(existing, options) -> bool:
@@ -81,7 +82,7 @@ def take(cluster, prefix, options, progress) -> dict:
     writes = inventory.writes(cluster, prefix)
     before = inventory.counts(cluster, found["indices"])
     path = names.repository_path(options.repository, options.snapshot)
-    cluster.begin("PUT", path, body=request(found["indices"], cluster.identity["cluster_uuid"]),
+    cluster.begin("PUT", path, body=request(found["indices"], cluster.identity["cluster_uuid"], options.staged),
                   doing=f"starting the snapshot {options.snapshot}")
     progress.phase("started", snapshot=options.snapshot, indices=len(found["indices"]))
     try:
@@ -93,16 +94,16 @@ def take(cluster, prefix, options, progress) -> dict:
         raise
     progress.phase("taken", snapshot=options.snapshot)
     # A new repository gets its uuid with its first snapshot.
-    result = component(found, described(cluster, options.repository), snapshot, pinned)
+    result = component(found, described(cluster, options.repository), snapshot, pinned, cluster.login.hosts)
     result["seconds"] = round(time.monotonic() - started, 3)
     progress.phase("finished", snapshot=options.snapshot)
     return result
 
 
-def request(indices, cluster_uuid) -> dict:
+def request(indices, cluster_uuid, staged=False) -> dict:
     """The body of the request that starts a snapshot. Pure."""
     return {"indices": list(indices), "include_global_state": False, "feature_states": ["none"], "ignore_unavailable": False,
-            "partial": False, "metadata": {"taken_by": catalog.OWNER, "cluster_uuid": cluster_uuid}}
+            "partial": False, "metadata": {"taken_by": catalog.OWNER, "cluster_uuid": cluster_uuid, "staged": staged}}
 
 
 def _abandon(cluster, options) -> None:
@@ -174,12 +175,12 @@ def written(before, after) -> list:
     return sorted(name for name in set(before) | set(after) if before.get(name) != after.get(name))
 
 
-def component(found, repository, snapshot, pinned) -> dict:
-    """What the manifest of a recovery point holds about Elasticsearch. Pure."""
+def component(found, place, snapshot, pinned, hosts) -> dict:
+    """What the manifest of a recovery point holds about Elasticsearch. hosts: URLs of the cluster. Pure."""
     return {
-        "held": "external", "engine": "elasticsearch", "strategy": "snapshot",
-        "system": f"Elasticsearch repository {repository['name']} ({repository['type']})",
-        "repository": {key: repository[key] for key in ("name", "type", "uuid", "settings")},
+        "held": "external", "engine": "elasticsearch", "strategy": manifest.SNAPSHOT,
+        "system": f"the repository {place['name']} ({place['type']}) of Elasticsearch at {', '.join(hosts)}",
+        "endpoint": list(hosts), "repository": {key: place[key] for key in ("name", "type", "uuid", "settings")},
         "snapshot_name": snapshot["snapshot"], "snapshot_uuid": snapshot["uuid"],
         "identity": found["identity"], "indices": found["indices"],
         "counts": pinned["counts"], "uncounted": pinned["uncounted"],

@@ -17,12 +17,12 @@ def present(source, target, name, *, arn=None, role=None, delete_markers=True, o
     arn: of the target as the source's server knows it; else Amazon's, or at MinIO that of a target which is there or is made.
     """
     facts = source.facts()
-    minio = facts["server"] == replication.MINIO
+    minio = facts["server"] == replication.MINIO or replication.minios(arn or "")
     config = _rules(source)
     unversioned = [bucket for bucket, about in ((source, facts), (target, target.facts())) if about["versioning"] != "Enabled"]
     targets = minio_targets.Targets(source.place) if minio and not arn else None
     known = minio_targets.find(targets.all(), target.place) if targets else None
-    stale = bool(targets) and (known or {}).get("credentials", {}).get("accessKey") != target.place.access_key
+    stale = bool(targets) and (not known or target.place.access_key not in (None, known["credentials"]["accessKey"]))
     if targets:
         new = minio_targets.wanted(source.place.bucket, target.place)
         if stale:

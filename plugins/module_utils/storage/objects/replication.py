@@ -36,6 +36,11 @@ def _on(rule, part) -> bool:
     return (rule.get(part) or {}).get("Status") == "Enabled"
 
 
+def minios(arn: str) -> bool:
+    """Whether an ARN is one that a MinIO server gave out."""
+    return arn.startswith("arn:minio:")
+
+
 # setting up
 
 def with_rule(config, name, prefix, arn, *, role=None, minio=False, delete_markers=True, others="keep") -> dict:
@@ -49,7 +54,8 @@ def with_rule(config, name, prefix, arn, *, role=None, minio=False, delete_marke
     role = "" if minio else role or config.get("Role")
     if not minio and not role:
         raise ConfigError("Nothing names the role that the server replicates with.", reason="role_missing",
-                          hint="Give the ARN of an IAM role that may read the source and replicate into the target with role.")
+                          hint="Give the ARN of an IAM role that may read the source and replicate into the target with role; for a MinIO "
+                               "server behind a proxy that hides its name, target_arn.")
     mine = next((rule for rule in rules if rule.get("ID") == name), {})
     ours = dict(mine, ID=name, Priority=_priority(mine, foreign, prefix, arn), Status="Enabled", Filter={"Prefix": prefix},
                 DeleteMarkerReplication=_status(delete_markers), Destination=dict(mine.get("Destination") or {}, Bucket=arn))
@@ -131,8 +137,8 @@ def _setup(found):
         yield _item("rules_unknown", f"The server of {source['bucket']} does not tell its rules of replication.")
     elif not found["covering"]:
         yield _not_covered(found)
-    if source["encryption"] == "aws:kms" and found["covering"] and not any(rule["kms"] for rule in found["covering"]) \
-            and source["server"] != MINIO:
+    if source["encryption"] == "aws:kms" and found["covering"] and not any(
+            rule["kms"] or minios(rule["destination"]) for rule in found["covering"]):
         yield _item("encrypted_left_out", f"The source {source['bucket']} encrypts with keys of a key service, and no rule "
                                           "selects such objects (SseKmsEncryptedObjects): they are not replicated.")
 

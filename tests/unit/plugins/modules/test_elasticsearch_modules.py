@@ -24,12 +24,11 @@ from ansible_collections.kestra_community.dr.plugins.modules import (
     elasticsearch_snapshot,
     elasticsearch_snapshot_info,
 )
+from ansible_collections.kestra_community.dr.tests.unit.plugins.module_utils.vault.vault_scene import OUTSIDE
 from ansible_collections.kestra_community.dr.tests.unit.plugins.modules.kestra_runner import run
 
 LOGIN = {"login_hosts": ["https://es1:9200"], "login_user": "kestra", "login_password": "sesame-1"}
-COMPONENT = {
-    "held": "external", "engine": "elasticsearch", "strategy": "snapshot", "system": "Elasticsearch repository backup (fs)",
-    "indices": ["kestra_flows"], "counts": {"kestra_flows": 1}, "seconds": 0.5}
+COMPONENT = dict(OUTSIDE, counts={"kestra_flows": 1}, seconds=0.5)
 SNAPSHOT = {"snapshot": "point", "state": "SUCCESS", "metadata": {"taken_by": catalog.OWNER}, "shards": {}}
 
 
@@ -161,6 +160,22 @@ def test_repository(registered):
     assert result["failed"] and result["reason"] == "repository_differs"
     assert run(elasticsearch_repository, state="absent", name="backup", **LOGIN)["changed"] and not known
     assert not run(elasticsearch_repository, state="absent", name="backup", **LOGIN)["changed"]
+
+
+def test_a_repository_that_is_to_be_apart(registered, monkeypatch):
+    class Nodes:
+        def get(self, path, doing, params):
+            return {"nodes": {"1": {"name": "es1"}}}
+
+    @contextlib.contextmanager
+    def connected(login):
+        yield Nodes()
+
+    monkeypatch.setattr(connect, "connect", connected)
+    for check in (True, False):
+        result = run(elasticsearch_repository, check=check, name="backup", location="/r", apart=True, **LOGIN)
+        assert "belongs to the account that the nodes run as" in str(result["warnings"])
+    assert "warnings" not in run(elasticsearch_repository, name="backup", location="/r", **LOGIN)
 
 
 def test_a_repository_that_no_node_reaches_is_not_left(registered, monkeypatch):

@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.kestra_community.dr.plugins.module_utils.core import lock
+from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import ConnectError
+from ansible_collections.kestra_community.dr.plugins.module_utils.engines.elasticsearch import connect
 from ansible_collections.kestra_community.dr.plugins.modules import recovery_point_prune
-from ansible_collections.kestra_community.dr.tests.unit.plugins.module_utils.vault.vault_scene import Scene
+from ansible_collections.kestra_community.dr.tests.unit.plugins.module_utils.vault.vault_scene import OUTSIDE, Scene
 from ansible_collections.kestra_community.dr.tests.unit.plugins.modules import kestra_runner
 
 
@@ -68,3 +70,21 @@ def test_while_nothing_is_verified_it_warns(tmp_path, monkeypatch):
 
 def test_a_negative_rule_is_refused(scene):
     assert prune(scene, {"keep_last": -1})["reason"] == "bad_policy"
+
+
+@pytest.mark.parametrize("options, hosts, user", [
+    ({}, ("http://es1:9200",), None),
+    ({"login_hosts": ["https://es9:9200"], "login_user": "backup", "login_password": "sesame-1"}, ("https://es9:9200",), "backup")])
+def test_what_another_cluster_holds_is_asked_for_there(scene, monkeypatch, options, hosts, user):
+    seen = []
+
+    def refuse(login):
+        seen.append(login)
+        raise ConnectError("It does not answer.", reason="unreachable")
+
+    monkeypatch.setattr(connect, "connect", refuse)
+    old = scene.seal(5, False, outside=OUTSIDE)
+    told = prune(scene, {"keep_last": 1}, **options)
+    assert [(login.hosts, login.user) for login in seen] == [(hosts, user)]
+    assert old not in told["removed"] and told["kept"][old] == ["its snapshot is out of reach"] and "It does not answer" in str(told["warnings"])
+    assert told["removed"] == [scene.ids[4], scene.ids[3]] and old in scene.vault.sealed_ids()

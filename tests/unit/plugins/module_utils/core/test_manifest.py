@@ -255,14 +255,28 @@ def test_a_component_before_its_data_is_in_the_repository():
         manifest.validate_component("database", component)
 
 
+OUTSIDE = {
+    "held": "external", "engine": "elasticsearch", "strategy": "snapshot", "system": "the repository kestra (fs) of Elasticsearch at http://es1:9200",
+    "endpoint": ["http://es1:9200"], "indices": ["kestra_flows"], "bytes": 12,
+    "repository": {"name": "kestra", "type": "fs", "uuid": "4LHxj0v3TqCpbOo4wWPlNA", "settings": {"location": "/mnt/snapshots/kestra"}},
+    "snapshot_name": "20261123t001500z-a1b2c3", "snapshot_uuid": "J1ZkYx3oQ2u1mCqg0oYb9w",
+    "identity": {"cluster_uuid": "YxcilbHTTdGxTN9p4sy78A", "server_version": "8.19.21", "index_prefix": "kestra_"},
+    "counts": {"kestra_flows": 12}, "objects": {}}
+
+
 def test_an_external_component_makes_the_point_not_self_contained():
-    value = put(
-        good(),
-        ["components", "search"],
-        {"held": "external", "engine": "elasticsearch", "strategy": "snapshot", "system": "backups", "region": "eu"},
-    )
+    value = put(good(), ["components", "search"], OUTSIDE)
     assert refused(value) == "self_contained"
     manifest.validate(put(value, ["self_contained"], False))
+
+
+@pytest.mark.parametrize("path, new, named", [
+    (["snapshot_uuid"], DROP, "snapshot_uuid"), (["endpoint"], [], "endpoint"), (["endpoint"], "http://es1:9200", "endpoint"),
+    (["indices"], [1], "indices"), (["bytes"], -1, "bytes"), (["repository"], DROP, "repository"),
+    (["repository", "type"], "", "repository.type"), (["repository", "settings", "location"], None, "repository.settings.location")])
+def test_a_snapshot_outside_is_told_so_that_it_is_found(path, new, named):
+    value = put(put(good(), ["components", "search"], OUTSIDE), ["self_contained"], False)
+    assert refused(put(value, ["components", "search", *path], new)) == "components.search." + named
 
 
 def search():

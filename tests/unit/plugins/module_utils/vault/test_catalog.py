@@ -21,6 +21,8 @@ from ansible_collections.kestra_community.dr.plugins.module_utils.core.files imp
 from ansible_collections.kestra_community.dr.plugins.module_utils.vault import catalog
 from ansible_collections.kestra_community.dr.plugins.module_utils.vault.catalog import Catalog
 
+from ansible_collections.kestra_community.dr.tests.unit.plugins.module_utils.vault.vault_scene import OUTSIDE
+
 IDS = [f"2026112{day}T001500Z-a1b2c{day}" for day in (1, 2, 3)]
 SUM = "0" * 64
 
@@ -83,6 +85,15 @@ def test_the_list_is_newest_first_and_complete(vault):
         "pruning": False,
         "error": None,
     }
+
+
+def test_the_list_says_what_lies_elsewhere(vault):
+    put(vault, IDS[0], self_contained=False, components={"search": OUTSIDE, "queue": {
+        "held": "external", "engine": "kafka", "strategy": "rebuild", "system": "kafka:9092"}})
+    (line,) = vault.summaries()
+    assert line["error"] is None and line["self_contained"] is False
+    assert line["elsewhere"] == [{"component": "search", "system": OUTSIDE["system"], "snapshot": OUTSIDE["snapshot_name"],
+                                  "uuid": OUTSIDE["snapshot_uuid"]}]
 
 
 def test_strangers_in_the_directory_are_no_points(vault):

@@ -64,6 +64,18 @@ def test_indices_and_a_queue_that_is_not_held():
         assert wanted in text, wanted
 
 
+def test_indices_that_are_not_in_the_vault():
+    search = {"engine": "elasticsearch", "held": "external", "snapshot_name": "20261101t000000z-a1b2c3", "system": "the repository kestra (fs) of X",
+              "repository": {"name": "kestra", "type": "fs", "settings": {"location": "/mnt/it's"}},
+              "identity": {"server_version": "8.19.21", "index_prefix": "prod_"}}
+    parts = {name: value for name, value in FACTS["components"].items() if name != "database"}
+    text = escrow.compose(facts(components=dict(parts, search=search)), THEN)
+    for wanted in ("manifest config storage;", "not in the vault but in the repository kestra (fs) of X",
+                   """'{"type": "fs", "settings": {"location": "/mnt/it'"'"'s", "readonly": "true"}}'""",
+                   "_snapshot/restored/20261101t000000z-a1b2c3/_restore", "elasticsearch, held: external"):
+        assert wanted in text, wanted
+
+
 def test_what_the_api_did_not_tell_the_configuration_may():
     assert "Kestra      0.21.0\n" in escrow.compose(facts(kestra={"facts": "not_run"}), THEN)
 

@@ -21,7 +21,7 @@ from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors im
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.files import write_json
 from ansible_collections.kestra_community.dr.plugins.module_utils.vault import in_use, points, prune, ship
 from ansible_collections.kestra_community.dr.tests.unit.kills import every_kill
-from ansible_collections.kestra_community.dr.tests.unit.plugins.module_utils.vault.vault_scene import NOW, Scene
+from ansible_collections.kestra_community.dr.tests.unit.plugins.module_utils.vault.vault_scene import NOW, OUTSIDE, Scene
 
 
 @pytest.fixture
@@ -282,3 +282,78 @@ def test_a_repository_out_of_reach_changes_nothing(scene, monkeypatch):
     with pytest.raises(ConnectError):
         scene.prune(keep_last=1)
     assert scene.vault.sealed_ids() == sorted(scene.ids.values())
+
+
+class Elsewhere:
+    """What holds snapshots for recovery points: one file for each, named by its uuid."""
+
+    def __init__(self, scene, *held):
+        self.path, self.down = scene.base / "elsewhere", False
+        self.path.mkdir(exist_ok=True)
+        for uuid in held:
+            (self.path / uuid).touch()
+
+    @property
+    def held(self):
+        return set(os.listdir(self.path))
+
+    def require(self, component):
+        if self.down:
+            raise ConnectError("es1 does not answer.", reason="unreachable")
+
+    def delete(self, component):
+        self.require(component)
+        (self.path / component["snapshot_uuid"]).unlink(missing_ok=True)
+
+
+def outside(uuid):
+    return dict(OUTSIDE, snapshot_uuid=uuid)
+
+
+@pytest.fixture
+def scattered(tmp_path):
+    """Points whose indices are elsewhere; the newer one is verified."""
+    scene = Scene(tmp_path / "scattered")
+    scene.ids = {age: scene.seal(age, verified=age == 1, outside=outside(f"uuid-{age}")) for age in (2, 1)}
+    return scene
+
+
+def test_what_is_elsewhere_goes_with_its_point(scattered):
+    elsewhere = Elsewhere(scattered, "uuid-2", "uuid-1", "another's")
+    assert scattered.prune(elsewhere, keep_last=1)["removed"] == [scattered.ids[2]]
+    assert elsewhere.held == {"uuid-1", "another's"} and scattered.vault.sealed_ids() == [scattered.ids[1]]
+
+
+def test_a_point_stays_whole_while_what_holds_it_does_not_answer(scattered):
+    elsewhere = Elsewhere(scattered, "uuid-2", "uuid-1")
+    elsewhere.down = True
+    done = scattered.prune(elsewhere, keep_last=1)
+    assert done["removed"] == [] and done["kept"][scattered.ids[2]] == ["its snapshot is out of reach"]
+    assert "es1 does not answer" in done["warnings"][0] and not scattered.vault.summary(scattered.ids[2])["pruning"]
+    scattered.check_whole([scattered.ids[2], scattered.ids[1]])
+    elsewhere.down = False
+    assert scattered.prune(elsewhere, keep_last=1)["removed"] == [scattered.ids[2]] and elsewhere.held == {"uuid-1"}
+
+
+def test_a_snapshot_that_another_point_names_is_never_deleted(tmp_path):
+    scene = Scene(tmp_path)
+    elsewhere = Elsewhere(scene, "uuid")
+    for age in (2, 1):
+        scene.seal(age, verified=age == 1, outside=outside("uuid"))
+    with pytest.raises(RefusedError) as refused:
+        scene.prune(elsewhere, keep_last=1)
+    assert refused.value.reason == "snapshot_shared" and elsewhere.held == {"uuid"} and len(scene.vault.sealed_ids()) == 2
+
+
+def test_kill_9_before_every_effect_of_a_prune_with_snapshots_elsewhere(scattered, tmp_path_factory):
+    Elsewhere(scattered, "uuid-2", "uuid-1")
+    kills = 0
+    for _number, scene in every_kill(copies(scattered, tmp_path_factory), lambda scene: scene.prune(Elsewhere(scene), keep_last=1)):
+        kills += 1
+        elsewhere = Elsewhere(scene)
+        assert "uuid-1" in elsewhere.held
+        for line in scene.vault.summaries():  # what is still listed as usable is whole
+            assert line["pruning"] or line["verdict"] == "failed" or line["elsewhere"][0]["uuid"] in elsewhere.held
+        scene.prune(elsewhere, keep_last=1)
+        assert scene.vault.sealed_ids() == [scattered.ids[1]] and elsewhere.held == {"uuid-1"}
+    assert kills > 8

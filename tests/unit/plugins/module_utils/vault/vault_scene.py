@@ -17,6 +17,14 @@ from ansible_collections.kestra_community.dr.plugins.module_utils.vault.catalog 
 from ansible_collections.kestra_community.dr.tests.unit.directory_repository import DirectoryRepository
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
+# Indices whose snapshot stays in a repository of Elasticsearch.
+OUTSIDE = {
+    "held": "external", "engine": "elasticsearch", "strategy": "snapshot", "system": "the repository kestra (fs) of Elasticsearch at http://es1:9200",
+    "endpoint": ["http://es1:9200"], "indices": ["kestra_flows"], "bytes": 12,
+    "repository": {"name": "kestra", "type": "fs", "uuid": "4LHxj0v3TqCpbOo4wWPlNA", "settings": {"location": "/mnt/snapshots/kestra"}},
+    "snapshot_name": "20261123t001500z-a1b2c3", "snapshot_uuid": "J1ZkYx3oQ2u1mCqg0oYb9w",
+    "identity": {"cluster_uuid": "YxcilbHTTdGxTN9p4sy78A", "server_version": "8.19.21", "index_prefix": "kestra_"},
+    "counts": {"kestra_flows": 12}, "objects": {}}
 BUNDLE = b'{"schema": 1}\n'
 
 
@@ -37,8 +45,8 @@ class Scene:
         twin.ids = self.ids
         return twin
 
-    def seal(self, age, verified, name="config", file=("h1.json", BUNDLE), facts=None):
-        """A point with one component of one file. facts: the component's own."""
+    def seal(self, age, verified, name="config", file=("h1.json", BUNDLE), facts=None, outside=None):
+        """A point with one component of one file. facts: the component's own. outside: a component search that is held elsewhere."""
         moment = NOW - timedelta(days=age)
         point = moment.strftime("%Y%m%dT%H%M%SZ-") + f"{age:06x}"
         opened = points.open_point(self.vault, run_id="run", point=point)
@@ -61,6 +69,8 @@ class Scene:
                 **(facts or {"engine": "bundle", "strategy": "files", "hosts": {}}),
             },
         )
+        if outside:
+            points.add_component(self.vault, point, "search", outside)
         facts = dict(self.vault.open_facts(point), created=clock.utc_text(moment))
         write_json(os.path.join(opened["directory"], "open.json"), facts)
         manifest = points.build_manifest(
@@ -76,8 +86,8 @@ class Scene:
         ship.ship(self.vault, point, self.restic)
         return point
 
-    def prune(self, **policy):
-        return prune.prune(self.vault, policy, self.restic, still_ours=lambda: None, now=NOW)
+    def prune(self, outside=None, **policy):
+        return prune.prune(self.vault, policy, self.restic, still_ours=lambda: None, now=NOW, outside=outside)
 
     def components(self):
         """{(point, component)} of what is in the repository."""

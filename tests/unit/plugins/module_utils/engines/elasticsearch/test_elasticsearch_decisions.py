@@ -77,6 +77,9 @@ def test_options_win():
 def test_nothing_names_a_host():
     with pytest.raises(ConfigError) as failed:
         options.resolve(NOTHING)
+    # What a manifest names is for when nothing else does.
+    assert options.resolve(NOTHING, None, ["http://old:9200"]).login.hosts == ("http://old:9200",)
+    assert options.resolve(NOTHING, KNOWN, ["http://old:9200"]).login.hosts == options.resolve(NOTHING, KNOWN).login.hosts
     assert failed.value.reason == "config_missing"
 
 
@@ -388,6 +391,9 @@ def test_what_was_written_to():
 def test_what_is_asked_for():
     body = snapshot.request(["kestra_a"], "u")
     assert body["indices"] == ["kestra_a"] and body["partial"] is False and body["include_global_state"] is False
+    assert not catalog.told(dict(GOOD, metadata=body["metadata"]))["staged"]
+    assert catalog.told(dict(GOOD, metadata=snapshot.request(["kestra_a"], "u", staged=True)["metadata"]))["staged"]
+    assert not catalog.told(dict(GOOD, metadata={"taken_by": "slm", "staged": True}))["staged"]
     body = restore.request(["kestra_a"], "kdr-x-")
     assert body["rename_replacement"] == "kdr-x-$1" and body["include_aliases"] is False and body["partial"] is False
     assert restore.request(["kestra_a"], "")["include_aliases"] is True and "rename_pattern" not in restore.request(
@@ -439,6 +445,38 @@ def test_a_repository_never_moves():
     for kind, settings in (("fs", {"location": "/s"}), ("url", {"url": "file:/r"})):
         with pytest.raises(RefusedError):
             repository.require_movable(current, kind, settings)
+
+
+def test_a_name_for_reading_only_may_move():
+    current = {"type": "fs", "settings": {"location": "/r", "readonly": "true"}, "uuid": "u"}
+    repository.require_movable(current, "fs", {"location": "/s", "readonly": "true"})
+    with pytest.raises(RefusedError):
+        repository.require_movable(current, "fs", {"location": "/s"})
+
+
+def test_who_only_reads():
+    assert repository.is_readonly({"type": "url", "settings": None})
+    repository.require_readonly("r", {"type": "fs", "settings": {"readonly": "true"}})
+    for settings in ({}, None, {"readonly": "false"}):
+        with pytest.raises(RefusedError) as failed:
+            repository.require_readonly("r", {"type": "fs", "settings": settings})
+        assert failed.value.reason == "repository_writable"
+    assert repository.place({"settings": {"location": "/r", "readonly": "false", "compress": "true"}}) == {"location": "/r", "compress": "true"}
+
+
+NODES = {"1": {"name": "a", "host": "10.0.0.1", "ip": "10.0.0.1"}, "2": {"name": "es2", "host": "es2.example.com", "ip": "10.0.0.2"}}
+
+
+@pytest.mark.parametrize("kind, settings, told", [
+    ("fs", {"location": "/mnt/snapshots"}, "/mnt/snapshots belongs to the account"),
+    ("s3", {"bucket": "b", "endpoint": "http://10.0.0.2:9000"}, "served by 10.0.0.2"),
+    ("s3", {"bucket": "b", "endpoint": "es2.example.com:9000"}, "served by es2.example.com"),
+    ("s3", {"bucket": "b", "endpoint": "http://localhost:9000"}, "served by localhost"),
+    ("url", {"url": "https://es2.example.com/snapshots"}, "served by es2.example.com"),
+    ("s3", {"bucket": "b", "endpoint": "https://s3.example.com"}, None), ("s3", {"bucket": "b"}, None)])
+def test_what_a_repository_shares_with_its_cluster(kind, settings, told):
+    found = repository.shared(kind, settings, NODES)
+    assert told in found[0] if told else found == []
 
 
 def test_nodes_that_have_to_reach_it():
