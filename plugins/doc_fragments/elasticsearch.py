@@ -54,5 +54,6 @@ options:
     default: 30.0
 notes:
   - Needs the Python library elasticsearch, 8.19 or a later 8, on the host the module runs on. It speaks to Elasticsearch 8.19
-    and 9.
+    and 9. For a cluster of OpenSearch 2 or newer it needs the library opensearch-py, 3.0 or newer, instead; which of the two a
+    cluster is, it says itself.
 """

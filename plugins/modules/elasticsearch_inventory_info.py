@@ -56,10 +56,15 @@ exists:
   type: bool
   returned: success
 identity:
-  description: Which cluster it is.
+  description: Which cluster it is. RV(identity.product) is V(elasticsearch) or V(opensearch).
   type: dict
   returned: success
-  sample: {cluster_uuid: YxcilbHTTdGxTN9p4sy78A, cluster_name: kestra, server_version: "8.19.21", index_prefix: kestra_}
+  sample:
+    product: elasticsearch
+    cluster_uuid: YxcilbHTTdGxTN9p4sy78A
+    cluster_name: kestra
+    server_version: "8.19.21"
+    index_prefix: kestra_
 indices:
   description: The names of the indices.
   type: list

@@ -100,7 +100,12 @@ component:
     held: external
     endpoint: [https://es1.example.com:9200]
     repository: {name: kestra, type: fs, settings: {location: /mnt/snapshots/kestra}, uuid: 4LHxj0v3TqCpbOo4wWPlNA}
-    identity: {cluster_uuid: YxcilbHTTdGxTN9p4sy78A, cluster_name: kestra, server_version: "8.19.21", index_prefix: kestra_}
+    identity:
+      product: elasticsearch
+      cluster_uuid: YxcilbHTTdGxTN9p4sy78A
+      cluster_name: kestra
+      server_version: "8.19.21"
+      index_prefix: kestra_
     snapshot_name: 20261123t001500z-a1b2c3
     snapshot_uuid: J1ZkYx3oQ2u1mCqg0oYb9w
     indices: [kestra_executions, kestra_flows]

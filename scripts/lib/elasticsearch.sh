@@ -6,26 +6,26 @@
 # Elasticsearch from its published jars, on a machine that need not have it. To be sourced after setup.sh:
 #
 #   kdr_elasticsearch                    # sets KDR_ELASTICSEARCH, a directory with bin/elasticsearch
-#   kdr_elasticsearch_for_tests WHAT     # for parts of scripts/test: kdr_elasticsearch, or says that WHAT is not run
+#   kdr_elasticsearch_9                  # the same of the newest major version: KDR_ELASTICSEARCH_9
+#   kdr_elasticsearch_for_tests WHAT     # for parts of scripts/test: kdr_elasticsearch, or says that WHAT is not run;
+#   kdr_elasticsearch_9_for_tests WHAT   # the other one
 #
 # bin/elasticsearch HOME runs one node in the foreground until SIGTERM; what it is to be is in HOME/config/elasticsearch.yml.
 # It says "Elasticsearch started" when it takes requests. With xpack.security.enabled: true the password of the user elastic
 # is in the environment (ELASTIC_PASSWORD). What its makers publish lacks modules: reindexing, scripts, S3 repositories, SLM.
-. "$KDR_ROOT/scripts/lib/unpacked.sh"
+. "$KDR_ROOT/scripts/lib/java.sh"
 
-KDR_ELASTICSEARCH_VERSION=8.19.21
+KDR_ELASTICSEARCH_VERSION=8.19.21 KDR_ELASTICSEARCH_9_VERSION=9.5.3
 
 # kdr_elasticsearch: returns 2 when this machine's package sources have no JDK or no Maven.
 kdr_elasticsearch() {
-    local key
-    kdr_elasticsearch_tools || return $?
-    key=$({
-        printf '%s\n' "$KDR_ELASTICSEARCH_VERSION $(dpkg --print-architecture)" "$(readlink -f "$(command -v java)")"
-        cat "$KDR_ROOT/scripts/lib/elasticsearch.sh" "$KDR_ROOT"/scripts/lib/elasticsearch/*
-    } | sha256sum | cut -c1-12)
-    KDR_ELASTICSEARCH=$KDR_CACHE/elasticsearch-$key
-    [ -e "$KDR_ELASTICSEARCH/.complete" ] || kdr_locked elasticsearch kdr_make_elasticsearch "$KDR_ELASTICSEARCH" || return $?
-    export KDR_ELASTICSEARCH
+    kdr_elasticsearch_made "$KDR_ELASTICSEARCH_VERSION" 17 || return $?
+    export KDR_ELASTICSEARCH=$KDR_MADE
+}
+
+kdr_elasticsearch_9() {
+    kdr_elasticsearch_made "$KDR_ELASTICSEARCH_9_VERSION" 21 || return $?
+    export KDR_ELASTICSEARCH_9=$KDR_MADE
 }
 
 kdr_elasticsearch_for_tests() {
@@ -33,99 +33,88 @@ kdr_elasticsearch_for_tests() {
     [ -z "${KDR_ELASTICSEARCH:-}" ] || export KESTRA_DR_TEST_ELASTICSEARCH=$KDR_ELASTICSEARCH
 }
 
-# A JDK of 17 or newer, and Maven. The library of zstd is what Elasticsearch compresses with.
-kdr_elasticsearch_tools() {
-    local name missing=()
-    javac --version 2>/dev/null | grep -qE '^javac (1[7-9]|[2-9][0-9])' || missing+=(default-jdk-headless)
-    command -v mvn >/dev/null || missing+=(maven)
-    [ ${#missing[@]} -eq 0 ] || kdr_packages "${missing[@]}" || return $?
+kdr_elasticsearch_9_for_tests() {
+    kdr_for_tests kdr_elasticsearch_9 "$1"
+    [ -z "${KDR_ELASTICSEARCH_9:-}" ] || export KESTRA_DR_TEST_ELASTICSEARCH_9=$KDR_ELASTICSEARCH_9
+}
+
+# kdr_elasticsearch_made VERSION JAVA: sets KDR_MADE. The library of zstd is what Elasticsearch compresses with.
+kdr_elasticsearch_made() {
+    local key
+    kdr_jdk "$2" || return $?
     kdr_packages libzstd1 || return $?
-    for name in java javac jar mvn; do
-        command -v $name >/dev/null || kdr_die "no $name after the installation of a JDK and Maven"
-    done
-    javac --version | grep -qE '^javac (1[7-9]|[2-9][0-9])' || kdr_die "Elasticsearch needs Java 17 or newer: $(javac --version)"
+    key=$({
+        printf '%s\n' "$1 $(dpkg --print-architecture)" "$KDR_JAVA"
+        cat "$KDR_ROOT"/scripts/lib/{elasticsearch,java}.sh "$KDR_ROOT"/scripts/lib/{elasticsearch,java}/*
+    } | sha256sum | cut -c1-12)
+    KDR_MADE=$KDR_CACHE/elasticsearch-$key
+    [ -e "$KDR_MADE/.complete" ] || kdr_locked elasticsearch kdr_make_elasticsearch "$KDR_MADE" "$1" || return $?
 }
 
 kdr_make_elasticsearch() {
-    local directory=$1
+    local directory=$1 version=$2
     [ -e "$directory/.complete" ] && return 0
-    kdr_say "fetching Elasticsearch $KDR_ELASTICSEARCH_VERSION"
+    kdr_say "fetching Elasticsearch $version"
     rm -rf "$directory"
     mkdir -p "$directory"/{bin,lib,modules,security,config,launcher} || kdr_die "cannot write $directory"
-    kdr_elasticsearch_jars "$directory"
+    kdr_elasticsearch_jars "$directory" "$version"
     kdr_elasticsearch_zstd "$directory"
-    kdr_elasticsearch_launcher "$directory"
+    kdr_elasticsearch_launcher "$directory" "$version"
     chmod -R a+rX "$directory"
     : >"$directory/.complete"
 }
 
 kdr_elasticsearch_jars() {
-    local directory=$1 name
-    kdr_elasticsearch_fetch org.elasticsearch elasticsearch "$KDR_ELASTICSEARCH_VERSION" "$directory/lib"
+    local directory=$1 version=$2 name
+    kdr_jars org.elasticsearch elasticsearch "$version" "$directory/lib"
     for name in modules/transport-netty4 security/x-pack-core security/x-pack-security; do
-        kdr_elasticsearch_fetch org.elasticsearch.plugin "$(basename "$name")" "$KDR_ELASTICSEARCH_VERSION" "$directory/$name"
+        kdr_jars org.elasticsearch.plugin "$(basename "$name")" "$version" "$directory/$name"
         # Without a Java module: the server is on the class path here.
-        (cd "$directory/$name" && jar --extract --file "$(basename "$name")-$KDR_ELASTICSEARCH_VERSION.jar" META-INF/es-plugins) ||
+        (cd "$directory/$name" && "$KDR_JAVA/jar" --extract --file "$(basename "$name")-$version.jar" META-INF/es-plugins) ||
             kdr_die "$name cannot be unpacked"
         grep -hv '^modulename=' "$directory/$name"/META-INF/es-plugins/*/plugin-descriptor.properties \
             >"$directory/$name/plugin-descriptor.properties" || kdr_die "$name does not say what it is"
         rm -rf "$directory/$name/META-INF"
     done
     for name in core saml-api xmlsec-api; do
-        kdr_elasticsearch_fetch org.opensaml "opensaml-$name" 4.0.1 "$directory/security/x-pack-security" -DexcludeTransitive
+        kdr_jars org.opensaml "opensaml-$name" 4.0.1 "$directory/security/x-pack-security" -DexcludeTransitive
     done
-    # No class may be there twice: not in the server and a module, nor in a module and the one it extends.
-    kdr_elasticsearch_thin "$directory/modules/transport-netty4" "$directory/lib"
-    kdr_elasticsearch_thin "$directory/security/x-pack-core" "$directory/lib"
-    kdr_elasticsearch_thin "$directory/security/x-pack-security" "$directory/lib" "$directory/security/x-pack-core"
-}
-
-# kdr_elasticsearch_thin MODULE DIRECTORY...: removes from MODULE what a DIRECTORY has in any version.
-kdr_elasticsearch_thin() {
-    local module=$1 jar name
-    shift
-    for jar in "$module"/*.jar; do
-        name=$(basename "$jar" | sed 's/-[0-9].*//')
-        ! find "$@" -maxdepth 1 -name "$name-[0-9]*.jar" | grep -q . || rm "$jar"
-    done
-}
-
-# kdr_elasticsearch_fetch GROUP ARTIFACT VERSION DIRECTORY [OPTION]
-kdr_elasticsearch_fetch() {
-    local log=$KDR_CACHE/log/elasticsearch.log
-    if ! mvn -B -q -f "$KDR_ROOT/scripts/lib/elasticsearch/pom.xml" -Dgroup="$1" -Dartifact="$2" \
-        -Dartifact.version="$3" dependency:copy-dependencies -DincludeScope=runtime \
-        -DoutputDirectory="$4" "${@:5}" >"$log" 2>&1 </dev/null 9>&-; then
-        grep ERROR "$log" | head -n 5 >&2
-        kdr_die "could not fetch $2 $3 (whole log: $log)"
-    fi
+    kdr_jars_thin "$directory/modules/transport-netty4" "$directory/lib"
+    kdr_jars_thin "$directory/security/x-pack-core" "$directory/lib"
+    kdr_jars_thin "$directory/security/x-pack-security" "$directory/lib" "$directory/security/x-pack-core"
 }
 
 kdr_elasticsearch_launcher() {
-    local directory=$1 sources=$KDR_ROOT/scripts/lib/elasticsearch log=$KDR_CACHE/log/elasticsearch.log build=$1/build
-    if ! javac -nowarn -d "$build" -cp "$directory/lib/*" "$sources"/*.java >"$log" 2>&1; then
+    local directory=$1 version=$2 sources=$KDR_ROOT/scripts/lib/elasticsearch log build name
+    log=$KDR_CACHE/log/elasticsearch.log build=$directory/build
+    mkdir -p "$build/sources"
+    for name in "$sources"/*.java; do
+        sed -E "\\| // only [^${version%%.*}]\$|d" "$name" >"$build/sources/$(basename "$name")" || kdr_die "cannot write $directory"
+    done
+    if ! "$KDR_JAVA/javac" -nowarn -d "$build" -cp "$directory/lib/*" "$build"/sources/*.java >"$log" 2>&1; then
         cat "$log" >&2
         kdr_die "the launcher of Elasticsearch does not compile"
     fi
     mv "$build"/Launcher*.class "$directory/launcher/" || kdr_die "the launcher of Elasticsearch is missing"
-    kdr_elasticsearch_module "$directory/modules/unpublished" "$build" Unpublished
-    kdr_elasticsearch_module "$directory/security/security-index-analysis" "$build" SecurityIndexAnalysis
+    kdr_elasticsearch_module "$directory/modules/unpublished" "$build" Unpublished "$version"
+    kdr_elasticsearch_module "$directory/security/security-index-analysis" "$build" SecurityIndexAnalysis "$version"
     rm -rf "$build"
-    install -m 644 "$sources/log4j2.properties" "$directory/config/" || kdr_die "cannot write $directory"
+    ln -s "$KDR_JAVA/java" "$directory/bin/java"
+    install -m 644 "$KDR_ROOT/scripts/lib/java/log4j2.properties" "$directory/config/" || kdr_die "cannot write $directory"
     install -m 755 "$sources/elasticsearch" "$directory/bin/" || kdr_die "cannot write $directory"
 }
 
-# kdr_elasticsearch_module DIRECTORY CLASSES NAME: a module of our own, of the class NAME and what is inside it.
+# kdr_elasticsearch_module DIRECTORY CLASSES NAME VERSION: a module of our own, of the class NAME and what is inside it.
 kdr_elasticsearch_module() {
     local directory=$1 build=$2 name=$3
     mkdir -p "$directory"
-    (cd "$build" && jar --create --file "$directory/module.jar" "$name"*.class) || kdr_die "$name cannot be packed"
+    (cd "$build" && "$KDR_JAVA/jar" --create --file "$directory/module.jar" "$name"*.class) || kdr_die "$name cannot be packed"
     cat >"$directory/plugin-descriptor.properties" <<PROPERTIES
 description=$name
 version=1
 name=$(basename "$directory")
 java.version=17
-elasticsearch.version=$KDR_ELASTICSEARCH_VERSION
+elasticsearch.version=$4
 classname=$name
 PROPERTIES
 }

@@ -315,8 +315,8 @@ kdr_lab_python() {
     [ "${2:-}" != enterprise ] || modules="cryptography, $modules" packages="python3-cryptography $packages"
     [ "${3:-}" != s3 ] || modules="boto3, $modules" packages="python3-boto3 $packages"
     KDR_LAB_PYTHON=$KDR_VENV/bin/python
-    # With Elasticsearch everything runs as the caller: what it is made of lies in the cache.
-    [ "${1:-}" != elasticsearch ] || { export KDR_LAB_PYTHON && return; }
+    # With Elasticsearch or OpenSearch everything runs as the caller: what they are made of lies in the cache.
+    case ${1:-} in elasticsearch | opensearch) export KDR_LAB_PYTHON && return ;; esac
     # By way of a shell: setpriv itself may still enter every directory when it starts the program.
     # shellcheck disable=SC2016 # the name is the inner shell's
     if [ "$(id -u)" -eq 0 ] && ! setpriv --reuid=65534 --regid=65534 --clear-groups -- \

@@ -35,7 +35,7 @@ kdr_for_tests() {
 }
 
 kdr_unpack() {
-    local directory=$1 name=$2 programs=$3 apt source
+    local directory=$1 name=$2 programs=$3 apt source link
     shift 3
     [ -e "$directory/.complete" ] && return 0
     source=$(kdr_need_debian_sources sid | grep ' sid main$' | head -n 1) || return 2
@@ -59,6 +59,10 @@ kdr_unpack() {
         dpkg -x "$source" "$directory/root" || kdr_die "could not unpack $(basename "$source")"
     done
     rm -rf "$apt"
+    # Links to absolute names mean the tree's own files.
+    find "$directory/root" -type l -lname '/*' -printf '%p\0%l\0' | while IFS= read -r -d '' source && IFS= read -r -d '' link; do
+        ln -sfn "$directory/root$link" "$source"
+    done
     kdr_unpack_starters "$directory" "$programs"
     # An unprivileged account may run them.
     chmod -R a+rX "$directory"

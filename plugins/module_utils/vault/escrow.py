@@ -15,6 +15,7 @@ import shlex
 from ..core import clock, proc
 from ..core.errors import ConfigError, IntegrityError, RefusedError
 from ..core.secrets import memory_file
+from ..engines.elasticsearch.clients import ELASTICSEARCH, TITLES
 from ..kestra import config, sources
 from . import contents, points
 
@@ -288,7 +289,7 @@ mysql -e 'CREATE DATABASE `{database["identity"]["database"]}`'
 
 
 def _search(component) -> str:
-    name = component["snapshot_name"]
+    name, title = component["snapshot_name"], TITLES[component["identity"].get("product", ELASTICSEARCH)]
     if component["held"] == "external":
         kind, settings = component["repository"]["type"], dict(component["repository"]["settings"], readonly="true")
         where = f"Their snapshot\nis not in the vault but in {component['system']}; that place has to be reachable for every node,"
@@ -297,7 +298,7 @@ def _search(component) -> str:
         where = f"Put\n$TARGET{component['path']} below path.repo of every node, readable for its account, as PLACE,"
     place = shlex.quote(json.dumps({"type": kind, "settings": settings}))
     return f"""\
-The indices, into Elasticsearch {component["identity"]["server_version"]} or newer of the same major version or the next. {where}
+The indices, into {title} {component["identity"]["server_version"]} or newer of the same major version or the next. {where}
 and with none of Kestra's indices there:
 
 curl -X PUT "$ELASTICSEARCH/_snapshot/restored" -H 'Content-Type: application/json' \\

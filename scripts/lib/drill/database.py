@@ -206,7 +206,7 @@ class MysqlDatabase:
 
 
 class Indices:
-    """Kestra's indices in Elasticsearch, reached with credentials of Kestra's configuration. They are looked at only."""
+    """Kestra's indices in Elasticsearch or OpenSearch, reached with credentials of Kestra's configuration. They are looked at only."""
 
     title = "Elasticsearch"
 
@@ -219,6 +219,7 @@ class Indices:
     def _read(self, **what):
         try:
             with search.connect(self._login) as cluster:
+                self.title = cluster.title
                 return indices.read(cluster, self._prefix, **what)
         except DrError as error:
             raise DrillError(error.message, error.hint) from None
@@ -235,4 +236,4 @@ class Indices:
 
     def why_not_movable(self):
         """Indices cannot be renamed, so a drill cannot put a user's own aside."""
-        return "its data are in Elasticsearch, whose indices this drill does not move aside"
+        return f"its data are in {self.title}, whose indices this drill does not move aside"

@@ -143,7 +143,7 @@ class Drill:
         try:
             self._work.deploy()
             self._work.sentinels(FIRST_LABEL)
-            if self._options.backend == "elasticsearch":
+            if self._options.engine == "elasticsearch":
                 self._waiting = self._work.leave_waiting()
             first = self._work.execution()
             state = self._work.finishes(first, 90)
@@ -285,7 +285,7 @@ class Drill:
         if done.rc:
             raise DrillError(f"The restore failed: {done.failure or 'see the log'}", self._playbooks.tail())
         self.result.restored = True
-        if self._options.backend == "elasticsearch":
+        if self._options.engine == "elasticsearch":
             self.result.pending = done.report["became"]
             told = [one["now"] for one in self.result.pending if one["id"] == self._waiting]
             self.result.checks.append(check(

@@ -15,7 +15,7 @@ EXIT_USAGE = 64  # sysexits.h EX_USAGE
 
 SIZES = ("small", "medium", "large")
 POINTS = ("offline", "pinned")
-BACKENDS = ("postgresql", "mysql", "elasticsearch")
+BACKENDS = ("postgresql", "mysql", "elasticsearch", "opensearch")
 EDITIONS = ("oss", "enterprise")
 STORAGES = ("local", "s3")
 
@@ -32,6 +32,15 @@ class Options:
     size: str
     point: str
     keep: bool
+
+    @property
+    def engine(self) -> str:
+        return engine_of(self.backend)
+
+
+def engine_of(backend) -> str:
+    """The engine that a backend is one of."""
+    return "elasticsearch" if backend == "opensearch" else backend
 
 
 class _Parser(argparse.ArgumentParser):

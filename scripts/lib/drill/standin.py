@@ -17,6 +17,7 @@ from pathlib import Path
 from . import DrillError, disaster, inventory
 from .console import size, span
 from .database import database_of
+from .options import engine_of
 from .target import describe, own_configuration
 
 LAB_PLAYBOOK = Path(__file__).resolve().with_name("lab.yml")
@@ -66,25 +67,26 @@ ENTERPRISE = "1.3.26"
 def variables(directory, root, uid, python, ports, backend="postgresql", programs=None, edition="oss", s3_server=None) -> dict:
     """The variables of the role and of the playbooks. programs: directory of the backend's programs, if not the system's.
     s3_server: the program of the server in whose bucket the storage is, if it is to be in one."""
+    engine = engine_of(backend)
     found = {
         "kestra_dr_lab_directory": str(directory), "kestra_dr_lab_python": str(python), "kestra_dr_lab_install": False,
         "kestra_dr_lab_started": False, "kestra_dr_lab_flows": False,
-        "kestra_dr_lab_backend": backend, f"kestra_dr_lab_{backend}_port": ports[0],
+        "kestra_dr_lab_backend": engine, f"kestra_dr_lab_{engine}_port": ports[0],
         "kestra_dr_lab_kestra_port": ports[1], "kestra_dr_lab_kestra_management_port": ports[2],
         # Kestra's own account may not create or rename databases.
-        "kestra_dr_database_admin_user": ADMINISTRATORS[backend],
-        "kestra_dr_database_admin_password_file": str(directory / backend / "admin-password"),
+        "kestra_dr_database_admin_user": ADMINISTRATORS[engine],
+        "kestra_dr_database_admin_password_file": str(directory / engine / "admin-password"),
     }
     if programs:
-        found.update({f"kestra_dr_lab_{backend}_bin": programs, "kestra_dr_database_bin_dir": programs})
+        found.update({f"kestra_dr_lab_{engine}_bin": programs, "kestra_dr_database_bin_dir": programs})
     if edition == "enterprise":
         found.update({
             "kestra_dr_lab_kestra_edition": "EE", "kestra_dr_lab_kestra_version": ENTERPRISE, "kestra_dr_drain_seconds": 3,
             "kestra_dr_cli": {"executable": str(directory / "bin" / "kestra")}})
     if s3_server:
         found.update({"kestra_dr_lab_s3_server": s3_server, "kestra_dr_lab_s3_port": ports[6]})
-    if backend == "elasticsearch":
-        return {**found, **search_variables(directory, ports)}
+    if engine == "elasticsearch":
+        return {**found, **search_variables(directory, ports), "kestra_dr_lab_elasticsearch_program": backend}
     user = account(root, uid)
     return dict(found, kestra_dr_lab_user=user) if user else found
 
@@ -132,9 +134,9 @@ class StandIn:
             self._lab.root.chmod(0o711)
         begin = time.monotonic()
         ports = free_ports(7)
-        backend = self._options.backend
+        engine = self._options.engine
         lab_variables = variables(
-            self.directory, self._lab.root, os.geteuid(), self._python, ports, backend, os.environ.get("KDR_LAB_BIN"),
+            self.directory, self._lab.root, os.geteuid(), self._python, ports, self._options.backend, os.environ.get("KDR_LAB_BIN"),
             self._edition, os.environ["KDR_S3_SERVER"] if self._options.storage == "s3" else None)
         scripts = {verb: f"{self._command} {verb}" for verb in ("start", "stop", "status")}
         extra = dict(lab_variables, kestra_dr_repository_password_file=str(self.directory / "restic-password"))
@@ -150,9 +152,9 @@ class StandIn:
             configuration, title="Kestra stand-in", config_files=[str(self.config)],
             environment_files=[str(self.environment_file)], scripts=scripts,
         )
-        password = (self.directory / backend / "admin-password").read_text("utf-8").strip()
+        password = (self.directory / engine / "admin-password").read_text("utf-8").strip()
         self.database = database_of(
-            dict(self.target.credentials, user=ADMINISTRATORS[backend], password=password))
+            dict(self.target.credentials, user=ADMINISTRATORS[engine], password=password))
         facts = self.database.facts()
         self._console.step(
             f"laboratory up in {span(time.monotonic() - begin)}: {self.database.title} {facts['version']}, "
@@ -161,7 +163,7 @@ class StandIn:
 
     def fill(self, rows, files, *, shape="kestra", seed="1", config=None) -> None:
         """Adds to what is there; config: of another database and storage than the laboratory's own."""
-        user = None if self._options.backend == "elasticsearch" else account(self._lab.root, os.geteuid())
+        user = None if self._options.engine == "elasticsearch" else account(self._lab.root, os.geteuid())
         self._console.working(f"filling {rows:,} rows and {files:,} files")
         become = f"setpriv --reuid={user} --regid=$(id -g {user}) --init-groups -- " if user else ""
         fill = shlex.join([
@@ -202,13 +204,13 @@ class StandIn:
 
     def plan_loss(self) -> str:
         """What the disaster will be."""
-        if self._options.backend == "elasticsearch":
-            return f"Kestra killed, Elasticsearch and Kafka lost with all they held, storage {self.target.storage} destroyed"
+        if self._options.engine == "elasticsearch":
+            return f"Kestra killed, {self.database.title} and Kafka lost with all they held, storage {self.target.storage} destroyed"
         return f"database {self.database.name} and storage {self.target.storage} destroyed while Kestra runs"
 
     def lose(self) -> None:
         """The disaster."""
-        if self._options.backend == "elasticsearch":
+        if self._options.engine == "elasticsearch":
             self._call("kill")
             self._playbooks.must("lab", {"drill_lab_entry": "destroy"}, playbook=LAB_PLAYBOOK)
             return

@@ -15,6 +15,7 @@ import org.elasticsearch.plugins.PluginsLoader;
 
 /**
  * One node of Elasticsearch in this process, from the published jars: their own start program is not published.
+ * What differs between major versions is marked by "only" and the one that has it.
  * The home is in es.path.home; the password of the user elastic, if security is on, in ELASTIC_PASSWORD.
  */
 public class Launcher {
@@ -30,8 +31,11 @@ public class Launcher {
         LogConfigurator.setNodeName(Node.NODE_NAME_SETTING.get(environment.settings()));
         LogConfigurator.configure(environment, true);
         node = new Node(environment, PluginsLoader.createPluginsLoader(
-            PluginsLoader.loadModulesBundles(environment.modulesDir()),
-            PluginsLoader.loadPluginsBundles(environment.pluginsDir()), Map.of(), false));
+            PluginsLoader.loadModulesBundles(environment.modulesDir()), // only 8
+            PluginsLoader.loadPluginsBundles(environment.pluginsDir()), // only 8
+            PluginsLoader.loadModulesBundles(environment.modulesDir(), false), // only 9
+            PluginsLoader.loadPluginsBundles(environment.pluginsDir(), false), // only 9
+            Map.of(), false));
         CountDownLatch stopped = new CountDownLatch(1);
         Runtime.getRuntime().addShutdownHook(new Thread(() -> stop(stopped), "stop"));
         try {

@@ -42,7 +42,8 @@ public class SecurityIndexAnalysis extends Plugin implements AnalysisPlugin {
         public TokenFilterFactory get(IndexSettings index, Environment environment, String name, Settings settings) {
             Pattern[] patterns = settings.getAsList("patterns").stream().map(Pattern::compile).toArray(Pattern[]::new);
             boolean whole = settings.getAsBoolean("preserve_original", true);
-            return new AbstractTokenFilterFactory(name, settings) {
+            return new AbstractTokenFilterFactory(name, settings) { // only 8
+            return new AbstractTokenFilterFactory(name) { // only 9
                 @Override
                 public TokenStream create(TokenStream stream) {
                     return new PatternCaptureGroupTokenFilter(stream, whole, patterns);

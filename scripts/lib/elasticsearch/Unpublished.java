@@ -41,9 +41,10 @@ public class Unpublished extends Plugin implements ActionPlugin {
 
     @Override
     public Collection<RestHandler> getRestHandlers(
-        Settings settings, NamedWriteableRegistry registry, RestController controller, ClusterSettings clusterSettings,
-        IndexScopedSettings indexSettings, SettingsFilter filter, IndexNameExpressionResolver resolver,
-        Supplier<DiscoveryNodes> nodes, Predicate<NodeFeature> features) {
+        Settings settings, NamedWriteableRegistry registry, RestController controller, ClusterSettings clusterSettings, // only 8
+        IndexScopedSettings indexSettings, SettingsFilter filter, IndexNameExpressionResolver resolver, // only 8
+        Supplier<DiscoveryNodes> nodes, Predicate<NodeFeature> features) { // only 8
+        ActionPlugin.RestHandlersServices services, Supplier<DiscoveryNodes> nodes, Predicate<NodeFeature> features) { // only 9
         return List.of(new Root(), new CreateDataStream());
     }
 
@@ -94,7 +95,9 @@ public class Unpublished extends Plugin implements ActionPlugin {
         protected RestChannelConsumer prepareRequest(RestRequest request, NodeClient client) {
             String name = request.param("name");
             return channel -> Launcher.node.injector().getInstance(MetadataCreateDataStreamService.class).createDataStream(
-                new MetadataCreateDataStreamService.CreateDataStreamClusterStateUpdateRequest(name),
+                new MetadataCreateDataStreamService.CreateDataStreamClusterStateUpdateRequest(name), // only 8
+                new MetadataCreateDataStreamService.CreateDataStreamClusterStateUpdateRequest( // only 9
+                    org.elasticsearch.cluster.metadata.ProjectId.DEFAULT, name), // only 9
                 new RestToXContentListener<AcknowledgedResponse>(channel));
         }
     }

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Kestra community DR contributors
 # GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Fixtures of the tests on real Elasticsearch clusters."""
+"""Fixtures of the tests on real clusters of Elasticsearch and OpenSearch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from elasticsearch_harness import HOME, PREFIX, Cluster, run_module  # noqa: E402
+from elasticsearch_harness import FULL, PREFIX, SERVERS, Cluster, needs, run_module  # noqa: E402
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.elasticsearch import (  # noqa: E402
     restore,
@@ -25,14 +25,20 @@ from ansible_collections.kestra_community.dr.plugins.module_utils.engines.elasti
 from ansible_collections.kestra_community.dr.tests.integration.module_runs import Steps  # noqa: E402
 
 
-def pytest_collection_modifyitems(items):
-    if not HOME:
-        skip = pytest.mark.skip(
-            reason="KESTRA_DR_TEST_ELASTICSEARCH names no Elasticsearch (scripts/lib/elasticsearch.sh)"
-        )
-        for item in items:
-            if Path(__file__).parent in Path(str(item.fspath)).parents:
-                item.add_marker(skip)
+def pytest_generate_tests(metafunc):
+    """A test that takes a server, or a cluster of one, runs on each of SERVERS, or on those its file names in RUN_ON."""
+    if "server" in metafunc.fixturenames:
+        chosen = getattr(metafunc.module, "RUN_ON", tuple(SERVERS))
+        metafunc.parametrize("server", [pytest.param(SERVERS[name], id=name, marks=marks(metafunc, name)) for name in chosen],
+                             scope="module")
+
+
+def marks(metafunc, name):
+    """Elasticsearch 8 is always run on. The others in a file that is short, or with everything."""
+    found = [needs(name)]
+    if name != "8" and name not in getattr(metafunc.module, "ALWAYS_ON", ()) and not FULL:
+        found.append(pytest.mark.skip(reason=f"on {SERVERS[name].title} {name} it is left to KESTRA_DR_TEST_FULL=1"))
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -43,9 +49,9 @@ def base():
 
 
 @pytest.fixture(scope="module")
-def shared(base):
+def shared(base, server):
     """A cluster of one node that the tests of a file share."""
-    found = Cluster(base).start()
+    found = Cluster(base, server).start()
     yield found
     found.destroy()
 
@@ -58,12 +64,12 @@ def cluster(shared):
 
 
 @pytest.fixture
-def own_cluster(base):
-    """own_cluster(nodes=1, **settings): a cluster a test may break or set otherwise."""
+def own_cluster(base, server):
+    """own_cluster(nodes=1, server=…, **settings): a cluster a test may break or set otherwise."""
     started = []
 
     def start(**how):
-        started.append(Cluster(base, **how).start())
+        started.append(Cluster(base, how.pop("server", server), **how).start())
         return started[-1]
 
     yield start

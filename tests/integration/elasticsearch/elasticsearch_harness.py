@@ -1,11 +1,12 @@
 # Copyright (c) 2026, Kestra community DR contributors
 # GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Real Elasticsearch nodes from the published jars, on free loopback ports below a temporary directory."""
+"""Real nodes of Elasticsearch and OpenSearch from the published jars, on free loopback ports below a temporary directory."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import itertools
 import json
@@ -18,6 +19,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import pytest
+
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import ConnectError
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.elasticsearch import connect
 from ansible_collections.kestra_community.dr.tests.integration import module_runs
@@ -25,8 +28,7 @@ from ansible_collections.kestra_community.dr.tests.integration import module_run
 # The password every test account has: with all that quoting can get wrong.
 PASSWORD = "p'\"%@: \\ü$x#;"
 run_module = functools.partial(module_runs.run_module, PASSWORD)
-# What scripts/lib/elasticsearch.sh made.
-HOME = os.environ.get("KESTRA_DR_TEST_ELASTICSEARCH")
+FULL = os.environ.get("KESTRA_DR_TEST_FULL") == "1"
 PREFIX = "kestra_"
 
 # As Kestra's mappings are: strict about little, dates and keywords.
@@ -47,32 +49,66 @@ def free_port():
         return probe.getsockname()[1]
 
 
-class Node:
-    """One node. settings: of elasticsearch.yml. password: of the user elastic, for a node with security."""
+@dataclasses.dataclass(frozen=True)
+class Server:
+    """What runs as a node. variable: names the directory that scripts/lib made of it. program: below its bin, and of the file
+    with its settings. title: what it calls itself."""
 
-    def __init__(self, base, name, settings, password=None):
+    variable: str
+    program: str
+    title: str
+
+    @property
+    def directory(self):
+        return os.environ.get(self.variable)
+
+    @property
+    def secured(self):
+        """Whether it has users and TLS: OpenSearch's are a plugin that is not published."""
+        return self.program == "elasticsearch"
+
+
+SERVERS = {
+    "8": Server("KESTRA_DR_TEST_ELASTICSEARCH", "elasticsearch", "Elasticsearch"),
+    "9": Server("KESTRA_DR_TEST_ELASTICSEARCH_9", "elasticsearch", "Elasticsearch"),
+    "opensearch": Server("KESTRA_DR_TEST_OPENSEARCH", "opensearch", "OpenSearch"),
+}
+
+
+def needs(server):
+    """What a test needs that runs on this one."""
+    chosen = SERVERS[server]
+    return pytest.mark.skipif(not chosen.directory, reason=f"{chosen.variable} names no {chosen.title} (scripts/lib/{chosen.program}.sh)")
+
+
+class Node:
+    """One node. settings: of its configuration file. password: of the user elastic, for a node with security. keys: of an S3
+    server."""
+
+    def __init__(self, server, base, name, settings, password=None, keys=None):
+        self._server = server
         self.name, self.home = name, Path(tempfile.mkdtemp(prefix=f"kdr-es-{name}-", dir=base))
         self.http = free_port()
         self.log = self.home / "log"
         self.process = None
-        self._password = password
+        self._environment = {"ELASTIC_PASSWORD": password} if password else {}
+        if keys:
+            self._environment.update(S3_ACCESS_KEY=keys[0], S3_SECRET_KEY=keys[1])
         (self.home / "config").mkdir()
-        (self.home / "config" / "elasticsearch.yml").write_text(
+        (self.home / "config" / f"{server.program}.yml").write_text(
             "".join(f"{key}: {json.dumps(value)}\n" for key, value in settings(self).items())
         )
 
     def start(self):
-        env = dict(os.environ)
-        if self._password:
-            env["ELASTIC_PASSWORD"] = self._password
+        program = os.path.join(self._server.directory, "bin", self._server.program)
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [os.path.join(HOME, "bin", "elasticsearch"), str(self.home)], stdout=log, stderr=log, env=env
+                [program, str(self.home)], stdout=log, stderr=log, env={**os.environ, **self._environment}
             )
         return self
 
     def ready(self):
-        return b"Elasticsearch started" in self.log.read_bytes()
+        return f"{self._server.title} started".encode() in self.log.read_bytes()
 
     def died(self):
         return self.process.poll() is not None
@@ -86,12 +122,15 @@ class Node:
 
 
 class Cluster:
-    """A cluster of its own. nodes: how many. tls: certificate and key. secured: with users. settings: of all nodes;
-    second: of the second one."""
+    """A cluster of its own. server: of SERVERS. nodes: how many. tls: certificate and key. secured: with users. keys: of an S3
+    server. settings: of all nodes; second: of the second one."""
 
     _numbers = itertools.count(1)
 
-    def __init__(self, base, *, nodes=1, secured=False, tls=None, repositories=None, second=None, **settings):
+    def __init__(
+        self, base, server, *, nodes=1, secured=False, tls=None, keys=None, repositories=None, second=None, **settings
+    ):
+        self.server = server
         self.base = Path(tempfile.mkdtemp(prefix="kdr-cluster-", dir=base))
         self.repositories = Path(repositories or self.base / "repositories")
         self.repositories.mkdir(exist_ok=True)
@@ -101,10 +140,12 @@ class Cluster:
         self._transport = [free_port() for number in range(nodes)]
         self.nodes = [
             Node(
+                server,
                 self.base,
                 f"node{number + 1}",
                 lambda node, number=number: self._node(node, number),
                 PASSWORD if secured else None,
+                keys,
             )
             for number in range(nodes)
         ]
@@ -265,7 +306,8 @@ class Cluster:
                             "fulltext": os.urandom(size * 384).hex(),
                         }
                     )
-                assert not cluster._client.bulk(index=index, operations=lines)["errors"]
+                body = "".join(json.dumps(line) + "\n" for line in lines)
+                assert not cluster.request("POST", f"/{index}/_bulk", body=body, doing="filling")["errors"]
 
     def repository(self, name="backup", readonly=False, **settings):
         """A repository registered without the code under test."""

@@ -309,7 +309,9 @@ def test_the_only_node_dies_while_it_restores(own_cluster, take, give, monkeypat
 def watched(cluster, low, high="1mb"):
     """Disks are watched, with these watermarks as the bytes to keep free."""
     disk = "cluster.routing.allocation.disk."
-    watermarks = {"low": low, "high": high, "flood_stage": high, "flood_stage.frozen": high}
+    watermarks = {"low": low, "high": high, "flood_stage": high}
+    if cluster.server.program == "elasticsearch":
+        watermarks["flood_stage.frozen"] = high
     settings = {f"{disk}watermark.{name}": value for name, value in watermarks.items()}
     settings.update({f"{disk}threshold_enabled": True, "cluster.info.update.interval": "10s"})
     cluster.ask("PUT", "/_cluster/settings", {"persistent": settings})

@@ -11,6 +11,8 @@ from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors im
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.elasticsearch import inventory, restore
 from ansible_collections.kestra_community.dr.tests.integration.module_runs import ModuleFailed, Steps
 
+ALWAYS_ON = ("opensearch",)
+
 
 def aliases(cluster, start="kestra_"):
     found = cluster.ask("GET", f"/{start}*/_alias")
@@ -157,10 +159,10 @@ def test_an_older_cluster_is_refused(cluster, take):
     cluster.repository()
     take(cluster)
     with cluster.connect() as connected:
-        connected.identity["server_version"] = "8.1.0"
+        connected.identity["server_version"] = "2.1.0"
         with pytest.raises(RefusedError) as failed:
             restore.preflight(connected, "kestra_", restore.Options("backup", "point", copies="point"), None)
-    assert failed.value.reason == "newer_version" and "8.1.0" in failed.value.message
+    assert failed.value.reason == "newer_version" and "2.1.0" in failed.value.message
 
 
 def test_in_place_deletes_by_name(cluster, take, give):

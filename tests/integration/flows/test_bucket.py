@@ -108,6 +108,7 @@ def test_restore_over_a_live_instance_and_undo(lab, versioning, tmp_path):
     assert lab.wait_healthy()
     lab.api("/api/v1/namespaces/company.team/kv/rewritten", b'"then"', "PUT", "application/json")
     key, then = next((key, about) for key, about in lab.objects().items() if key.endswith("company/team/_kv/rewritten.ion"))
+    lab.server.client().delete_object(Bucket=lab.bucket, Key=key + ".v2")
     start = tmp_path / "start"
     start.write_text(WRITES.format(
         python=sys.executable, ctl=lab.lab / "bin" / "kestra-server", endpoint=lab.server.endpoint, access=s3_server.ACCESS_KEY,

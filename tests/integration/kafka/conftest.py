@@ -52,7 +52,7 @@ def own_broker(tmp_path):
 @pytest.fixture(scope="session")
 def node(tmp_path_factory):
     """The Elasticsearch most tests share."""
-    if not ELASTICSEARCH:
+    if not ELASTICSEARCH.directory:
         pytest.skip("no Elasticsearch on this machine (KESTRA_DR_TEST_ELASTICSEARCH)")
     found = Node(tmp_path_factory.mktemp("elasticsearch")).start()
     yield found

@@ -17,7 +17,7 @@ import yaml
 
 from ansible_collections.kestra_community.dr.tests.integration.elasticsearch import elasticsearch_harness
 
-ELASTICSEARCH = elasticsearch_harness.HOME
+ELASTICSEARCH = elasticsearch_harness.SERVERS["8"]
 STANDIN = Path(__file__).resolve().parents[3] / "roles" / "lab" / "files" / "standin" / "kestra-standin"
 VERSION = "1.3.15"
 FLOW = "id: {id}\nnamespace: company.team\ntasks:\n  - id: say\n    type: io.kestra.plugin.core.log.Log\n    message: {text}\n"
@@ -25,6 +25,9 @@ FLOW = "id: {id}\nnamespace: company.team\ntasks:\n  - id: say\n    type: io.kes
 
 class Node(elasticsearch_harness.Cluster):
     """A cluster of one node of Elasticsearch, and what the tests ask it for."""
+
+    def __init__(self, base, **settings):
+        super().__init__(base, ELASTICSEARCH, **settings)
 
     @property
     def url(self):

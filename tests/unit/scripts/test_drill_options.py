@@ -47,6 +47,7 @@ def test_help_needs_no_set_up():
     (["--kestra", "/bin/sh", "--config", "/etc/passwd", "--storage", "s3"], "the configuration names it"),
     (["--edition=enterprise", "--storage=s3"], "local storage only"),
     (["--edition=enterprise", "--backend=elasticsearch"], "PostgreSQL only"),
+    (["--edition=enterprise", "--backend=opensearch"], "PostgreSQL only"),
     (["--frobnicate"], "unknown argument: --frobnicate"),
     (["small"], "unknown argument: small"),
     (["--kestra", "/bin/sh"], "belong together"),
@@ -65,6 +66,11 @@ def test_defaults():
     found = options.parse([])
     assert (found.kestra, found.config, found.backend, found.size, found.point, found.keep) == (
         None, None, "postgresql", "small", "pinned", False) and (found.edition, found.storage) == ("oss", "local")
+
+
+@pytest.mark.parametrize("backend, engine", [("mysql", "mysql"), ("elasticsearch", "elasticsearch"), ("opensearch", "elasticsearch")])
+def test_engines_of_backends(backend, engine):
+    assert options.parse(["--backend", backend]).engine == engine
 
 
 def test_paths_become_absolute(tmp_path, monkeypatch):

@@ -1,10 +1,7 @@
 # Copyright (c) 2026, Kestra community DR contributors
 # GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reaching an Elasticsearch cluster: one thin layer over the official client, and what its errors mean.
-
-Everything below goes through Cluster.request, so another client (OpenSearch's) only needs another open().
-"""
+"""Reaching a cluster of Elasticsearch or OpenSearch, and what its errors mean. Everything below goes through Cluster.request."""
 from __future__ import annotations
 
 import base64
@@ -13,9 +10,8 @@ import os
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-from ...core.errors import ConfigError, ConnectError, ToolError
-
-_JSON = {"accept": "application/json", "content-type": "application/json"}
+from ...core.errors import ConfigError, ConnectError
+from . import clients
 
 # Of a request that changes something: said again only when it surely was not heard.
 _UNHEARD = ("Failed to establish a new connection", "Connection refused", "No route to host", "Name or service not known")
@@ -61,20 +57,6 @@ class Login:
         return ", ".join(self.hosts)
 
 
-def driver():
-    """The client's module. Raises ToolError saying how to get it."""
-    try:
-        # Not at the top: documentation and argument specs must load without it.
-        import elasticsearch
-    except ImportError:
-        raise ToolError("The Python library elasticsearch is missing on this host.", reason="elasticsearch_missing",
-                        hint="Install elasticsearch>=8.19,<9 and set ansible_python_interpreter to the Python that has it.") from None
-    if elasticsearch.__version__[0] != 8:
-        raise ToolError(f"The Python library elasticsearch is {elasticsearch.__versionstr__}, which Elasticsearch 8 refuses.",
-                        reason="elasticsearch_version", hint="Install elasticsearch>=8.19,<9; it speaks to 9 too.")
-    return elasticsearch
-
-
 def authorization(login) -> str | None:
     """The header that says who we are. The client's own takes no password beyond ASCII. Pure."""
     if login.api_key:
@@ -90,40 +72,32 @@ def path_of(*parts) -> str:
 
 
 class Cluster:
-    """A cluster that answered. identity: {cluster_uuid, cluster_name, server_version}."""
+    """A cluster that answered. identity: {product, cluster_uuid, cluster_name, server_version}. root: what GET / answers."""
 
-    def __init__(self, client, login):
+    def __init__(self, client, root, login):
         self._client, self.login = client, login
-        self.place = login.place
-        root = self.request("GET", "/", doing="asking the cluster who it is")
-        self.identity = {"cluster_uuid": root["cluster_uuid"], "cluster_name": root["cluster_name"],
-                         "server_version": root["version"]["number"]}
+        self.place, self.title = login.place, clients.TITLES[client.product]
+        self.identity = {"product": client.product, "cluster_uuid": root["cluster_uuid"],
+                         "cluster_name": root["cluster_name"], "server_version": root["version"]["number"]}
         if self.identity["cluster_uuid"] == "_na_":
-            raise ConnectError(f"The Elasticsearch cluster {self.place} has no master yet.", reason="not_ready",
+            raise ConnectError(f"The {self.title} cluster {self.place} has no master yet.", reason="not_ready",
                                hint="Wait until it has formed, then run again.")
 
     def request(self, method, path, *, doing, body=None, params=None, missing=False):
         """The answer, parsed. doing: what is attempted, for the message. missing: None instead of an error for a 404."""
-        transport = driver()
         asked = method in ("GET", "HEAD")
-        client = self._client.options(max_retries=len(self.login.hosts) + 1 if asked else 0)
-        left = len(self.login.hosts) + 1
+        retries = left = _attempts(self.login)
         while True:
             try:
-                return client.perform_request(method, path, params=params, headers=_JSON, body=body).body
-            except transport.NotFoundError as exc:
-                if missing:
+                return self._client.perform(method, path, params=params, body=body, retries=retries if asked else 0)
+            except clients.Refusal as exc:
+                if missing and exc.status == 404:
                     return None
-                raise api_error(exc, doing) from None
-            except transport.UnsupportedProductError:
-                raise ConnectError(f"What answers at {self.place} is not Elasticsearch.", reason="vendor",
-                                   hint="OpenSearch needs its own client, which this version does not use.") from None
-            except transport.ApiError as exc:
-                raise api_error(exc, doing, self.login) from None
-            except transport.TransportError as exc:
+                raise api_error(exc, doing, self.login, self.title) from None
+            except clients.Silence as exc:
                 left -= 1
-                if left <= 0 or asked or not any(word in str(exc.message) for word in _UNHEARD):
-                    raise transport_error(exc, doing, self.login, transport) from None
+                if left <= 0 or asked or not any(word in exc.text for word in _UNHEARD):
+                    raise transport_error(exc, doing, self.login, self.title) from None
 
     def get(self, path, *, doing, params=None, missing=False):
         """A question."""
@@ -148,28 +122,45 @@ class Cluster:
         self.close()
 
 
+def _attempts(login) -> int:
+    return len(login.hosts) + 1
+
+
 def connect(login) -> Cluster:
-    """The cluster. Raises ConnectError (reasons login_refused, tls, unreachable, vendor, not_ready, …), ConfigError."""
-    library = driver()
-    options = {"hosts": list(login.hosts), "request_timeout": login.timeout, "retry_on_timeout": False}
-    if any(host.startswith("https:") for host in login.hosts):
-        options.update(verify_certs=login.validate_certs, ssl_show_warn=False)
-        if login.ca_path and login.validate_certs:
-            if not os.path.isfile(login.ca_path):
-                raise ConfigError(f"There is no file {login.ca_path}.", reason="ca_missing",
-                                  hint="ca_path is read on the host the module runs on.")
-            options["ca_certs"] = login.ca_path
-    if authorization(login):
-        options["headers"] = {"authorization": authorization(login)}
+    """The cluster. Raises ConnectError (reasons login_refused, tls, unreachable, vendor, not_ready, …), ConfigError, ToolError."""
+    if login.ca_path and login.validate_certs and _encrypted(login) and not os.path.isfile(login.ca_path):
+        raise ConfigError(f"There is no file {login.ca_path}.", reason="ca_missing",
+                          hint="ca_path is read on the host the module runs on.")
+    doing, some = "asking the cluster who it is", "Elasticsearch"
     try:
-        client = library.Elasticsearch(**options)
+        client, root = clients.open_client(lambda: options(login), login.place, _attempts(login))
+    except clients.Refusal as exc:
+        raise api_error(exc, doing, login, some) from None
+    except clients.Silence as exc:
+        raise transport_error(exc, doing, login, some) from None
     except (ValueError, OSError) as exc:
         raise ConfigError(f"The options for {login.place} are not usable: {exc}.", reason="connection_options") from None
     try:
-        return Cluster(client, login)
+        return Cluster(client, root, login)
     except BaseException:
         client.close()
         raise
+
+
+def options(login) -> dict:
+    """What both clients take. Pure."""
+    found = {"hosts": list(login.hosts), "timeout": login.timeout}
+    if _encrypted(login):
+        found.update(verify_certs=login.validate_certs, ssl_show_warn=False)
+        if login.ca_path and login.validate_certs:
+            found["ca_certs"] = login.ca_path
+    if authorization(login):
+        found["headers"] = {"authorization": authorization(login)}
+    return found
+
+
+def _encrypted(login) -> bool:
+    return any(host.startswith("https:") for host in login.hosts)
 
 
 def cause(body) -> tuple:
@@ -199,35 +190,34 @@ def _who(login) -> str:
     return "the API key" if login.api_key else f"the user {login.user}"
 
 
-def api_error(exc, doing, login=None) -> ConnectError:
-    """The ConnectError for an answer that is an error."""
+def api_error(exc, doing, login=None, title="Elasticsearch") -> ConnectError:
+    """The ConnectError for an answer that is an error. exc: clients.Refusal. title: what the server calls itself."""
     kind, text = cause(exc.body)
-    status = exc.meta.status
-    detail = {"status": status, "type": kind}
-    if status == 401:
-        return ConnectError(f"The Elasticsearch cluster refuses {_who(login)} ({doing}): {text}.", reason="login_refused",
+    detail = {"status": exc.status, "type": kind}
+    if exc.status == 401:
+        return ConnectError(f"The {title} cluster refuses {_who(login)} ({doing}): {text}.", reason="login_refused",
                             hint="Check login_user and login_password, or login_api_key.", detail=detail)
-    if status == 403 and kind == "security_exception":
+    if exc.status == 403 and kind == "security_exception":
         return ConnectError(f"The account may not do this ({doing}): {text}.", reason="privileges_missing",
                             hint="Grant what is missing, or connect as another account.", detail=detail)
     reason, hint = _TYPES.get(kind, ("request_failed", None))
     if kind == "cluster_block_exception" and "disk usage exceeded" in text:
         reason, hint = "disk_full", "Free space on the data nodes: above the flood-stage watermark indices take no changes."
-    return ConnectError(f"Elasticsearch failed while {doing}: {text}.", reason=reason, hint=hint, detail=detail)
+    return ConnectError(f"{title} failed while {doing}: {text}.", reason=reason, hint=hint, detail=detail)
 
 
-def transport_error(exc, doing, login, library) -> ConnectError:
-    """The ConnectError for an answer that never came."""
-    text = " ".join(str(getattr(exc, "message", exc)).split()).rstrip(".")[:500]
-    if isinstance(exc, library.SSLError) or "SSL" in text or "certificate" in text:
+def transport_error(exc, doing, login, title) -> ConnectError:
+    """The ConnectError for an answer that never came. exc: clients.Silence."""
+    text = " ".join(exc.text.split()).rstrip(".")[:500]
+    if exc.kind == "tls":
         hint = "Give ca_path with the authority that signed the servers' certificates."
         if login.trusting:
             hint += " Kestra itself takes any certificate (trust-all-ssl), which is not taken over from its configuration."
         return ConnectError(f"{login.place} and this host cannot agree on TLS while {doing}: {text}.", reason="tls", hint=hint)
-    if isinstance(exc, library.ConnectionTimeout):
+    if exc.kind == "timeout":
         return ConnectError(f"{login.place} did not answer within {login.timeout:g} s while {doing}.", reason="timeout",
                             hint="Raise timeout, or see what keeps the cluster busy.")
-    return ConnectError(f"The Elasticsearch cluster {login.place} cannot be reached while {doing}: {text}.", reason="unreachable",
+    return ConnectError(f"The {title} cluster {login.place} cannot be reached while {doing}: {text}.", reason="unreachable",
                         hint="Check that it runs, its addresses, http or https, and the network between.")
 
 

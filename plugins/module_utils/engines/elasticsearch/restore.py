@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ...core.clock import Laps
 from ...core.errors import IntegrityError, RefusedError
-from . import catalog, inventory, landing, marks, names, repository, space, versions
+from . import catalog, clients, inventory, landing, marks, names, repository, space, versions
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,9 @@ def preflight(cluster, prefix, options, expected) -> dict:
 
     standing: indices that have to go first.
     """
+    if expected is not None:
+        # The other product may not even be able to list it.
+        versions.require_product(expected["identity"].get("product", clients.ELASTICSEARCH), cluster.identity)
     snapshot = catalog.found(cluster, options.repository, options.snapshot)
     if snapshot is None:
         raise RefusedError(f"The repository {options.repository} has no snapshot {options.snapshot}.", reason="snapshot_missing",
@@ -43,7 +46,7 @@ def preflight(cluster, prefix, options, expected) -> dict:
     catalog.require_usable(snapshot, expected and expected["indices"])
     require_same(snapshot, expected)
     require_only_read(cluster, options.repository, snapshot)
-    versions.require_restorable(snapshot["version"], cluster.identity["server_version"])
+    versions.require_restorable(snapshot, cluster.identity)
     indices = sorted(snapshot["indices"])
     strange = [name for name in indices if not name.startswith(prefix)]
     if strange:
@@ -90,7 +93,7 @@ def size_of(cluster, options) -> int:
 
 def request(indices, set_prefix) -> dict:
     """The body of the request that restores. Aliases of copies come later, under names of their own. Pure."""
-    body = {"indices": list(indices), "include_global_state": False, "feature_states": ["none"], "ignore_unavailable": False,
+    body = {"indices": list(indices), "include_global_state": False, "ignore_unavailable": False,
             "partial": False, "include_aliases": not set_prefix}
     if set_prefix:
         body.update(rename_pattern="(.+)", rename_replacement=set_prefix + "$1")

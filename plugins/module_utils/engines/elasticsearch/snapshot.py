@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ...core import clock, manifest
 from ...core.errors import RefusedError, StateError
-from . import catalog, inventory, names, repository
+from . import catalog, clients, inventory, names, repository
 from .patience import Patience
 
 
@@ -102,7 +102,7 @@ def take(cluster, prefix, options, progress) -> dict:
 
 def request(indices, cluster_uuid, staged=False) -> dict:
     """The body of the request that starts a snapshot. Pure."""
-    return {"indices": list(indices), "include_global_state": False, "feature_states": ["none"], "ignore_unavailable": False,
+    return {"indices": list(indices), "include_global_state": False, "ignore_unavailable": False,
             "partial": False, "metadata": {"taken_by": catalog.OWNER, "cluster_uuid": cluster_uuid, "staged": staged}}
 
 
@@ -179,7 +179,8 @@ def component(found, place, snapshot, pinned, hosts) -> dict:
     """What the manifest of a recovery point holds about Elasticsearch. hosts: URLs of the cluster. Pure."""
     return {
         "held": "external", "engine": "elasticsearch", "strategy": manifest.SNAPSHOT,
-        "system": f"the repository {place['name']} ({place['type']}) of Elasticsearch at {', '.join(hosts)}",
+        "system": f"the repository {place['name']} ({place['type']}) of "
+                  f"{clients.TITLES[found['identity']['product']]} at {', '.join(hosts)}",
         "endpoint": list(hosts), "repository": {key: place[key] for key in ("name", "type", "uuid", "settings")},
         "snapshot_name": snapshot["snapshot"], "snapshot_uuid": snapshot["uuid"],
         "identity": found["identity"], "indices": found["indices"],

@@ -41,7 +41,8 @@ WORKLOAD = {
                           "terminationGracePeriodSeconds": 360}}}}
 
 
-def made(workload=WORKLOAD, container="kestra-standalone", labels=None, seconds=3720.5):
+def made(workload=None, container="kestra-standalone", labels=None, seconds=3720.5):
+    workload = workload or WORKLOAD
     before = copy.deepcopy(workload)
     job = cli_pod.manifest(workload, container, labels or {}, "r1", seconds)
     assert workload == before

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import types
-
 import pytest
 import yaml
 
@@ -20,6 +18,7 @@ from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors im
 )
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.elasticsearch import (
     catalog,
+    clients,
     connect,
     inventory,
     landing,
@@ -152,25 +151,40 @@ def test_templates_of_kestra():
 # -- versions ---------------------------------------------------------------------------------------------------------
 
 
+def snapshot_of(version, version_id=8190021):
+    return {"version": version, "version_id": version_id}
+
+
+OPENSEARCH = 137297827  # 3.8.0
+
+
 @pytest.mark.parametrize(
     "taken,cluster,reason",
     [
-        ("8.19.21", "8.19.21", None),
-        ("8.19.9-8.19.21", "8.19.21", None),
-        ("7.17.0", "8.0.0", None),
-        ("8.19.21", "9.5.3", None),
-        ("8.19.22", "8.19.21", "newer_version"),
-        ("9.0.0", "8.19.21", "newer_version"),
-        ("6.8.23", "8.19.21", "too_old"),
+        (snapshot_of("8.19.21"), "elasticsearch 8.19.21", None),
+        (snapshot_of("8.19.9-8.19.21"), "elasticsearch 8.19.21", None),
+        (snapshot_of("7.17.0", None), "elasticsearch 8.0.0", None),
+        (snapshot_of("8.19.21"), "elasticsearch 9.5.3", None),
+        (snapshot_of("8.19.22"), "elasticsearch 8.19.21", "newer_version"),
+        (snapshot_of("9.0.0", 9039000), "elasticsearch 8.19.21", "newer_version"),
+        (snapshot_of("6.8.23"), "elasticsearch 8.19.21", "too_old"),
+        (snapshot_of("3.8.0", OPENSEARCH), "opensearch 3.8.0", None),
+        (snapshot_of("2.19.1", 136407927), "opensearch 3.8.0", None),
+        (snapshot_of("3.8.0", OPENSEARCH), "opensearch 2.19.1", "newer_version"),
+        (snapshot_of("1.3.0", 135249827), "opensearch 3.8.0", "too_old"),
+        (snapshot_of("3.8.0", OPENSEARCH), "elasticsearch 8.19.21", "other_product"),
+        (snapshot_of("7.10.2", 7100299), "opensearch 1.3.0", "other_product"),
     ],
 )
 def test_versions(taken, cluster, reason):
+    product, version = cluster.split()
+    identity = {"product": product, "server_version": version}
     if reason is None:
-        versions.require_restorable(taken, cluster)
+        versions.require_restorable(taken, identity)
         return
     with pytest.raises(RefusedError) as failed:
-        versions.require_restorable(taken, cluster)
-    assert failed.value.reason == reason and taken in failed.value.message
+        versions.require_restorable(taken, identity)
+    assert failed.value.reason == reason and version in failed.value.message
 
 
 def test_a_version_that_is_none():
@@ -181,8 +195,7 @@ def test_a_version_that_is_none():
 # -- errors -----------------------------------------------------------------------------------------------------------
 
 
-def answer(status, body):
-    return types.SimpleNamespace(body=body, meta=types.SimpleNamespace(status=status))
+answer = clients.Refusal
 
 
 @pytest.mark.parametrize(
