@@ -56,7 +56,7 @@ exists:
   type: bool
   returned: success
 identity:
-  description: Which cluster it is. RV(identity.product) is V(elasticsearch) or V(opensearch).
+  description: Which cluster it is. Its C(product) is V(elasticsearch) or V(opensearch).
   type: dict
   returned: success
   sample:

@@ -147,6 +147,7 @@ from ansible_collections.kestra_community.dr.plugins.module_utils.vault import (
 )
 from ansible_collections.kestra_community.dr.plugins.module_utils.vault.restic import Restic
 
+
 def opened(kit, where, params):
     """The text of the kit in place, or None."""
     if kit is None:

@@ -74,12 +74,9 @@ ARGUMENT_SPEC = {
 
 def prefix_of(module, redactor) -> str:
     """What the names of Kestra's applications begin with."""
-    params, known = module.params, None
-    if kestra_options.given(params["config"]):
-        configuration = kestra_options.configuration_from_params(params["config"])
-        kestra_options.protect(module, configuration, redactor)
-        known = options.settings_of(configuration).get("consumers")
-    return params["consumer_prefix"] or known or options.Place.consumers
+    configuration = kestra_options.read_of(module, redactor)
+    known = options.settings_of(configuration).get("consumers") if configuration is not None else None
+    return module.params["consumer_prefix"] or known or options.Place.consumers
 
 
 def main():

@@ -35,7 +35,7 @@ attributes:
 options:
   state:
     description:
-      - V(absent) removes the rule; objects and versions stay in both buckets. MinIO removes a target that no rule names any more.
+      - V(absent) removes the rule; objects and versions stay in both buckets. MinIO removes its targets with the last rule.
     type: str
     choices: [present, absent]
     default: present

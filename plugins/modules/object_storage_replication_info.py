@@ -77,7 +77,7 @@ verdict:
 problems:
   description:
     - What speaks against it, each with C(what) (V(target_unusable), V(versioning), V(rules_unknown), V(not_configured), V(not_covered),
-      V(encrypted_left_out), V(lag), V(lag_unknown), V(missing), V(differs), V(failed) or V(pending)) and C(message).
+      V(encrypted_left_out), V(lag), V(lag_unknown), V(no_replica), V(missing), V(differs), V(failed) or V(pending)) and C(message).
   type: list
   elements: dict
   returned: success
@@ -91,10 +91,10 @@ risks:
 lag:
   description:
     - C(seconds) from the writing of an object until it was in the target, null when it was not there within C(limit). It is the
-      replica's part of the recovery point objective. Null when it was not measured.
+      replica's part of the recovery point objective. C(replica) says whether the target calls it one. Null when it was not measured.
   type: dict
   returned: success
-  sample: {seconds: 1.204, limit: 60.0}
+  sample: {seconds: 1.204, limit: 60.0, replica: true}
 rules:
   description: The rules of the source, null when its server does not tell.
   type: list

@@ -241,35 +241,34 @@ def asked_names(params, place, bucket, directory):
     return asked
 
 
-def engine_of(params):
+def engine_of(params, configuration):
     """The engine that is asked for, or that Kestra's configuration names, or PostgreSQL."""
     if params["engine"]:
         return params["engine"]
-    if kestra_options.given(params["config"]):
-        return ENGINES.get(kestra_options.configuration_from_params(params["config"]).repository_type())
-    return "postgresql"
+    return "postgresql" if configuration is None else ENGINES.get(configuration.repository_type())
 
 
-def database_store(module, redactor):
+def database_store(module, redactor, configuration):
     """(the store of the engine's databases, the Place they are at), both None where indices are swapped by themselves."""
-    engine = engine_of(module.params)
+    engine = engine_of(module.params, configuration)
     if engine == "elasticsearch":
         if module.params["database_pair"]:
             raise RefusedError("Indices are not swapped by this module.", reason="unsupported_database",
                                hint="elasticsearch_restore does that (mode: swap), and back again.")
         return None, None
     if engine == "mysql":
-        place = mysql.of_module(module, redactor, mysql.of_shared(module.params))
+        place = mysql.of_module(module, redactor, mysql.of_shared(module.params), configuration)
         return MysqlStore(place.login), place
-    place = options.of_module(module, redactor)
+    place = options.of_module(module, redactor, configuration)
     return PostgresqlStore(place.login), place
 
 
 def body(module, redactor):
     params = module.params
     point = checked(params["id"])
-    store, place = database_store(module, redactor)
-    bucket = objects.of_kestra(module, redactor, params["storage_credentials_file"])
+    configuration = kestra_options.read_of(module, redactor)
+    store, place = database_store(module, redactor, configuration)
+    bucket = objects.of_kestra(module, redactor, configuration, params["storage_credentials_file"])
     directory = Catalog(params["vault"], params["instance"]).below(DIRECTORY)
     known = {"instance": params["instance"], "run_id": params["run_id"], "recovery_point": params["recovery_point"]}
     names = asked_names(params, place, bucket, directory)

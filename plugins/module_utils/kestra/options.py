@@ -70,16 +70,23 @@ def protect(module, configuration, redactor=None) -> None:
         redactor.add(*secrets)
 
 
+def read_of(module, redactor):
+    """The Configuration of a module with the option `config`, its secrets made known to module and redactor; None where
+    nothing names one. Raises ConfigError."""
+    if not given(module.params.get("config")):
+        return None
+    configuration = configuration_from_params(module.params["config"])
+    protect(module, configuration, redactor)
+    return configuration
+
+
 def api_settings(module, redactor):
     """client.Settings of a module with API_SPEC; its secrets are made known to module and redactor.
 
     Raises ConfigError for a bad address or an unreadable configuration; without config and api_url the client fails
     later, with a ConnectError that names the missing option.
     """
-    configuration = None
-    if given(module.params.get("config")):
-        configuration = configuration_from_params(module.params["config"])
-        protect(module, configuration, redactor)
+    configuration = read_of(module, redactor)
     settings = client.settings_from_params(module.params, configuration)
     redactor.add(*settings.secrets())
     return settings

@@ -121,9 +121,9 @@ class Command:
     def _measure_objects(self) -> None:
         from .objects import ObjectScene  # pylint: disable=import-outside-toplevel  # needs what only this bench has
         program = os.environ["KESTRA_DR_TEST_S3_SERVER"]
-        for name, argv in (("database", [program, "--version"]), ("rclone", ["rclone", "version"])):
+        for name, argv in (("server", [program, "--version"]), ("rclone", ["rclone", "version"])):
             said = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
-            self._facts["machine"][name] = " ".join(said.split()[:4])
+            self._facts["machine"][name] = " ".join(said.splitlines()[0].split())
         self._scene = ObjectScene(self.options, self.lab, console=self.console, collections=self._collections)
         self._kestra = self._scene  # what is to be torn down
         self._scene.run()
@@ -180,7 +180,7 @@ class Command:
         self.console.line()
         objects = f"{self.options.objects} objects, " if self.options.storage else ""
         self.console.line(f"{objects}{self.options.size_mb} MB, median of {self.options.repeat}, {known['cores']} cores, "
-                          f"{known.get('database', '?')}, restic {known['restic']}, "
+                          f"{known.get('database', known.get('rclone', '?'))}, restic {known['restic']}, "
                           f"ansible-core {known['ansible_core']}, load at the start {known['load']}")
         if known["load"] > known["cores"] / 4:
             self.console.line("THE MACHINE WAS BUSY: these figures say little.")

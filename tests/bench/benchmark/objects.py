@@ -11,7 +11,6 @@ from __future__ import annotations
 import itertools
 import os
 import random
-import re
 from concurrent.futures import ThreadPoolExecutor
 
 from ansible_collections.kestra_community.dr.tests.integration.object_storage import s3_server
@@ -24,8 +23,6 @@ from .tools import Runner, Took, remove, stored
 LARGE_MB = 100
 CHANGED = 0.01
 THREADS = 8
-# Of a line of the server's access log: the kind of a request, its status, the bytes of its answer.
-_REQUEST = re.compile(r' s3_(\w+) .*" \d{3} \S+ (\d+|-)')
 
 
 class Server(s3_server.Server):
@@ -34,17 +31,17 @@ class Server(s3_server.Server):
     def _started(self, argv, environment):
         return super()._started(argv, dict(environment, **{processes.MARK: os.environ[processes.MARK]}))
 
+    _known = (0, 0)
+
     def asked(self) -> tuple:
-        """(requests, bytes of their answers) since this was last called."""
-        number = sent = 0
+        """(requests, bytes that the server wrote, bytes that it read) since this was last called, its disk and its log included."""
         with open(self.base / "access", "r+", encoding="utf-8", errors="replace") as handle:
-            for line in handle:
-                found = _REQUEST.search(line)
-                if found:
-                    number += 1
-                    sent += int(found.group(2)) if found.group(2) != "-" else 0
+            number = sum(" s3_" in line for line in handle)
             handle.truncate(0)
-        return number, sent
+        with open(f"/proc/{self.process.pid}/io", encoding="ascii") as handle:
+            counts = dict(line.split(": ") for line in handle)
+        before, self._known = self._known, (int(counts["wchar"]), int(counts["rchar"]))
+        return number, self._known[0] - before[0], self._known[1] - before[1]
 
 
 class ObjectScene:
@@ -208,14 +205,15 @@ class ObjectScene:
         asked = self._server.asked()
         bare = self._plain_back(plain[1], plain[0].name, plain_back).seconds
         self._add(figures.share("restore", "into an empty bucket", [seconds], [bare], "s"))
-        self._tell("restore", count, (asked, self._server.asked()))
+        self._tell("restore", count, (asked, self._server.asked()), 2)
         kept = figures.share("sent", "in the repository after all backups", [stored(ours[1]) / figures.MB], [stored(plain[1]) / figures.MB], "MB")
         self._add(kept)
 
-    def _tell(self, name, count, asked) -> None:
-        (ours, ours_bytes), (plain, plain_bytes) = asked
-        self._add(figures.share("requests", f"{name}: for each object", [ours / count], [plain / count], ""))
-        self._add(figures.share("sent", f"{name}: answers, for each object", [ours_bytes / count / 1000], [plain_bytes / count / 1000], "kB"))
+    def _tell(self, name, count, asked, which=1) -> None:
+        """Requests, and bytes from the server (which 1) or to it (2)."""
+        ours, plain = asked
+        self._add(figures.share("requests", f"{name}: for a hundred objects", [100 * ours[0] / count], [100 * plain[0] / count], ""))
+        self._add(figures.share("sent", f"{name}: for each object", [ours[which] / count / 1000], [plain[which] / count / 1000], "kB"))
 
 
 def _quoted(text) -> str:

@@ -62,7 +62,7 @@ class Runner:
 
     def take_environment(self) -> None:
         """What programs get from now on: our own environment as it is now."""
-        self._env = {name: text for name, text in os.environ.items() if not name.startswith(("ANSIBLE_", "PG", "MYSQL"))}
+        self._env = {name: text for name, text in os.environ.items() if not name.startswith(("ANSIBLE_", "AWS_", "PG", "MYSQL"))}
         self._env.update(PYTHONPATH=str(self._collections))
 
     def program(self, *argv) -> None:

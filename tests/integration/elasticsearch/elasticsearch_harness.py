@@ -162,6 +162,9 @@ class Cluster:
             "path.repo": [str(self.repositories)],
             "cluster.routing.allocation.disk.threshold_enabled": False,
         }
+        if self.server.program == "opensearch":
+            # It does not watch the disk of a node that is alone, unless it is told to.
+            settings["cluster.routing.allocation.disk.watermark.enable_for_single_data_node"] = True
         if len(self._transport) == 1:
             settings["discovery.type"] = "single-node"
         else:
@@ -314,6 +317,16 @@ class Cluster:
         body = {"type": "fs", "settings": {"location": str(self.repositories / name), "readonly": readonly, **settings}}
         self.ask("PUT", f"/_snapshot/{name}", body)
         return name
+
+    def watch_disks(self, low, high="1mb"):
+        """Disks are watched from now on, with these watermarks as the bytes to keep free."""
+        disk = "cluster.routing.allocation.disk."
+        watermarks = {"low": low, "high": high, "flood_stage": high}
+        if self.server.program == "elasticsearch":
+            watermarks["flood_stage.frozen"] = high
+        settings = {f"{disk}watermark.{name}": value for name, value in watermarks.items()}
+        settings.update({f"{disk}threshold_enabled": True, "cluster.info.update.interval": "10s"})
+        self.ask("PUT", "/_cluster/settings", {"persistent": settings})
 
     def blobs(self, name="backup"):
         """The data files of a repository, the biggest first."""

@@ -306,22 +306,11 @@ def test_the_only_node_dies_while_it_restores(own_cluster, take, give, monkeypat
     assert again["verdict"] == "verified" and len(again["deleted"]) == 2
 
 
-def watched(cluster, low, high="1mb"):
-    """Disks are watched, with these watermarks as the bytes to keep free."""
-    disk = "cluster.routing.allocation.disk."
-    watermarks = {"low": low, "high": high, "flood_stage": high}
-    if cluster.server.program == "elasticsearch":
-        watermarks["flood_stage.frozen"] = high
-    settings = {f"{disk}watermark.{name}": value for name, value in watermarks.items()}
-    settings.update({f"{disk}threshold_enabled": True, "cluster.info.update.interval": "10s"})
-    cluster.ask("PUT", "/_cluster/settings", {"persistent": settings})
-
-
 def test_disks_that_are_too_full(cluster, take, give):
     cluster.kestra()
     cluster.repository()
     component = take(cluster)
-    watched(cluster, "1000tb")
+    cluster.watch_disks("1000tb")
     with pytest.raises(RefusedError) as failed:
         give(cluster, component=component, copies="point")
     assert failed.value.reason == "disk_full" and "1000tb" in failed.value.message and cluster.names("kdr-") == []
@@ -331,7 +320,7 @@ def test_disks_that_fill_up_when_it_has_begun(cluster, take, give):
     cluster.kestra()
     cluster.repository()
     component = take(cluster)
-    watched(cluster, "1mb")
+    cluster.watch_disks("1mb")
     shard = {"index": "kestra_flows", "shard": 0, "primary": True}
     until = time.monotonic() + 60
     # The cluster looks at its disks every ten seconds.
@@ -340,7 +329,7 @@ def test_disks_that_fill_up_when_it_has_begun(cluster, take, give):
     ]:
         assert time.monotonic() < until
         time.sleep(0.5)
-    steps = Steps(restoring=lambda facts: watched(cluster, "1000tb"))
+    steps = Steps(restoring=lambda facts: cluster.watch_disks("1000tb"))
     with pytest.raises(DrError) as failed:
         give(cluster, component=component, copies="point", progress=steps)
     assert failed.value.reason == "no_node" and "watermark" in failed.value.message and cluster.names("kdr-") == []

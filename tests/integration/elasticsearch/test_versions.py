@@ -51,4 +51,5 @@ def test_what_another_cannot_read_is_refused(own_cluster, take, give, source, ta
     with pytest.raises(DrError) as failed:
         give(other, component=component, delete_existing=True)
     assert failed.value.reason == reason, failed.value.message
+    other.ask("POST", "/kestra_flows/_refresh")
     assert other.names() == sorted(counts) and other.ask("GET", "/kestra_flows/_count")["count"] == 3

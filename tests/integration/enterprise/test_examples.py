@@ -166,6 +166,22 @@ def test_storage(scene):
     shutil.rmtree(restored)
 
 
+HELD = ("Hold what Kestra writes again, while it is stopped", "List everything else once Kestra runs again, before the copy",
+        "After the copy, keep what it does not have as it was then")
+
+
+@case(*HELD)
+def test_what_is_held(scene):
+    key = scene.instance.standin.storage / "main" / "company" / "team" / "_kv" / "held.ion"
+    key.parent.mkdir(parents=True, exist_ok=True)
+    key.write_text("then")
+    scene.play(*HELD[:2])
+    key.write_text("now")
+    (kept,) = scene.play(HELD[2])
+    assert kept["drift"]["pinned"] >= 1 and kept["kept"]["entries"] == kept["drift"]["pinned"]
+    key.unlink()
+
+
 # -- maintenance mode -------------------------------------------------------------------------------------------------
 
 MODE = ("Enter maintenance mode and wait until nothing runs any more", "Enter it for 15 minutes at most", "Leave it again")

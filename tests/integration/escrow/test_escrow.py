@@ -153,9 +153,9 @@ def test_whether_it_is_stale_is_told_without_its_passphrase(lab):
     assert look(lab, repository_password_file=other)[1].startswith("it was made for another repository, or another password")
     # Another key of Kestra, of which there is no recovery point yet.
     lab.configuration.write_text(lab.configuration.read_text().replace("SECRETKEYOFTHEINSTANCE", "ANOTHERKEY"))
-    assert look(lab, **dict(today, bundles=str(lab.bundles())))[1] == "it was made for other keys, passwords or settings of Kestra"
+    assert look(lab, bundles=str(lab.bundles()), instance_id=id_of)[1] == "it was made for other keys, passwords or settings of Kestra"
     lab.take()
-    assert keep(lab)["changed"] and look(lab, **dict(today, bundles=str(lab.bundles()))) == ("current", None)
+    assert keep(lab)["changed"] and look(lab, bundles=str(lab.bundles()), instance_id=id_of) == ("current", None)
     kit = lab.kit.read_bytes()
     lab.kit.write_bytes(kit[:-1])
     assert look(lab)[1] == "what lies beside it tells of another one"

@@ -23,20 +23,25 @@ QUICK = b"id: outside\nnamespace: company.team\ntasks:\n  - id: say\n    type: i
 def lab(elasticsearch_lab):
     """Its snapshots lie where they outlive the cluster, and where the worker host does not see them."""
     found, was = elasticsearch_lab, dict(elasticsearch_lab.variables)
-    if not found.healthy():
-        found.ctl("kestra-server", "start")
-        assert found.wait_healthy()
+    clear(found)
     found.variables.update(kestra_dr_snapshot_held="external", kestra_dr_snapshot_location=str(found.lab / "elsewhere" / "kestra"),
                            kestra_dr_snapshot_path="/nonexistent/kestra")
     found.write_inventory()
-    # What another test of this laboratory has registered under the name, and taken.
-    with contextlib.suppress(urllib.error.HTTPError):
-        found.ask("DELETE", REPOSITORY)
-    shutil.rmtree(found.vault / "kestra" / "points", ignore_errors=True)
     yield found
     found.variables.clear()
     found.variables.update(was)
     found.write_inventory()
+    clear(found)
+
+
+def clear(lab):
+    """What tests of this laboratory have registered and taken is gone, and Kestra runs: other tests begin here, before or after."""
+    if not lab.healthy():
+        lab.ctl("kestra-server", "start")
+        assert lab.wait_healthy()
+    with contextlib.suppress(urllib.error.HTTPError):
+        lab.ask("DELETE", REPOSITORY)
+    shutil.rmtree(lab.vault / "kestra" / "points", ignore_errors=True)
 
 
 def snapshots(lab):
@@ -82,8 +87,11 @@ def test_the_list_says_where_it_is(lab, story):
 
 
 def test_it_is_read_back_where_it_is(lab, story):
-    lab.play("verify", kestra_dr_recovery_point=story["newer"], kestra_dr_verify_depth="digest").failed("is not in the vault")
-    lab.play("verify", kestra_dr_recovery_point=story["newer"]).failed("Nothing names a cluster")
+    if FULL:
+        lab.play("verify", kestra_dr_recovery_point=story["newer"], kestra_dr_verify_depth="digest").failed("is not in the vault")
+        lab.play("verify", kestra_dr_recovery_point=story["newer"]).failed("Nothing names a cluster")
+    else:
+        print("left to --full: what a verification of indices outside the vault refuses")
     verified = lab.play("verify", "-vvv", kestra_dr_recovery_point=story["newer"], **scratch(lab)).ok()
     assert verified.report["verdict"] == "verified (counts)"
     assert list(lab.ask("GET", "/_snapshot")) == ["kestra-dr-kestra"]
@@ -109,8 +117,11 @@ def test_the_cluster_is_lost_and_a_new_one_reads_it(lab, story):
     assert not lab.contents() and not lab.ask("GET", "/_snapshot")
     cli = dict(lab.variables["kestra_dr_cli"], server_version=lab.variables["kestra_dr_lab_kestra_version"])
     wanted = {"kestra_dr_recovery_point": story["newer"], "kestra_dr_confirm": story["instance"], "kestra_dr_cli": cli}
-    lab.play("restore", kestra_dr_snapshot_location=str(lab.lab / "elsewhere" / "other"), **wanted).failed(
-        "which is not in the vault but in the repository kestra-dr-kestra", "Nothing was touched")
+    if FULL:
+        lab.play("restore", kestra_dr_snapshot_location=str(lab.lab / "elsewhere" / "other"), **wanted).failed(
+            "which is not in the vault but in the repository kestra-dr-kestra", "Nothing was touched")
+    else:
+        print("left to --full: the same restore from a place that lacks the snapshot")
     done = lab.play("restore", "-vvv", **wanted).ok()
     assert done.report["verdict"].startswith("verified (counts)")
     assert lab.wait_healthy() and lab.instance_id == story["instance"]

@@ -222,6 +222,15 @@ def test_lists_that_cannot_be_meant_are_refused_by_name(enterprise_lab):
     lab.play("backup", kestra_dr_components=["metadata"], kestra_dr_consistency="offline").failed("kestra_dr_consistency is offline", "drained")
 
 
+def test_a_command_line_that_goes_away_with_kestra_is_refused(enterprise_lab):
+    lab = enterprise_lab
+    cluster = {"method": "kubernetes", "kubeconfig": "/nonexistent"}
+    lab.play("backup", kestra_dr_components=ALL, kestra_dr_cli={**cluster, "pod": "deployment/kestra"}).failed(
+        "where Kestra runs", "a container or pod of its own", "Nothing was touched")
+    beyond = lab.play("backup", kestra_dr_components=ALL, kestra_dr_cli={**cluster, "workload": "deployment/kestra"}).failed("kubectl")
+    assert "where Kestra runs" not in beyond.output
+
+
 def test_open_source_is_told_what_to_use_instead(enterprise_lab):
     lab = enterprise_lab
     before = configured(lab, "kestra.env", lambda text: text.replace("KESTRA_STANDIN_EDITION='EE'", "KESTRA_STANDIN_EDITION='OSS'"))

@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import ConnectError
-from ansible_collections.kestra_community.dr.plugins.module_utils.storage.objects import inventory, probe
+from ansible_collections.kestra_community.dr.plugins.module_utils.storage.objects import inventory, listing, probe
 
 
 def left(s3, bucket):
@@ -30,6 +30,7 @@ def test_it_arrives_and_nothing_of_it_stays(s3, new_bucket, opened, versioned):
     bucket = opened(name, prefix="kestra/")
     found = measure(bucket, bucket)
     assert 0 < found["seconds"] < 1 and found["limit"] == 1.0 and found["left"] is None
+    assert found["replica"] is False, "this server has written it, and not replicated it"
     assert left(s3, name) == ["kestra/main/a"]
 
 
@@ -51,12 +52,12 @@ def test_a_target_that_goes_away_leaves_nothing_in_the_source(s3, new_bucket, op
 def test_what_an_earlier_run_left_goes_after_an_hour(s3, new_bucket, opened, monkeypatch):
     name = new_bucket()
     for _twice in range(2):
-        s3.put_object(Bucket=name, Key=inventory.PROBES + "old", Body=b"1")
-    s3.delete_object(Bucket=name, Key=inventory.PROBES + "old")
+        s3.put_object(Bucket=name, Key=listing.PROBES + "old", Body=b"1")
+    s3.delete_object(Bucket=name, Key=listing.PROBES + "old")
     s3.put_object(Bucket=name, Key=".kestra-dr", Body=b"somebody else's")
     bucket = opened(name)
     measure(bucket, bucket)
-    assert left(s3, name).count(inventory.PROBES + "old") == 3
+    assert left(s3, name).count(listing.PROBES + "old") == 3
     monkeypatch.setattr(probe, "_LEFT_FOR", timedelta(hours=-1))
     measure(bucket, bucket)
     assert left(s3, name) == [".kestra-dr"]
@@ -65,6 +66,6 @@ def test_what_an_earlier_run_left_goes_after_an_hour(s3, new_bucket, opened, mon
 def test_it_belongs_to_no_backup(s3, new_bucket, opened):
     for versioned in (True, False):
         name = new_bucket(versioned)
-        for key in (inventory.PROBES + "x", "main/a"):
+        for key in (listing.PROBES + "x", "main/a"):
             s3.put_object(Bucket=name, Key=key, Body=b"1")
         assert inventory.take(opened(name))["objects"] == 1

@@ -17,7 +17,7 @@ import pytest
 from s3_server import ACCESS_KEY, MINIO, SECRET_KEY, MinIO, Proxy
 from test_object_storage_modules import COLLECTIONS, CORE, run
 
-from ansible_collections.kestra_community.dr.plugins.module_utils.storage.objects import copy_in, inventory
+from ansible_collections.kestra_community.dr.plugins.module_utils.storage.objects import copy_in, inventory, listing
 
 pytestmark = pytest.mark.skipif(
     not MINIO or not os.access(MINIO, os.X_OK), reason="no MinIO: KESTRA_DR_TEST_MINIO names none (scripts/lib/s3.sh builds it)")
@@ -83,7 +83,7 @@ class Pair:
         """What there is of probes in both buckets."""
         return [item["Key"] for client, bucket in ((self.source, self.name), (self.target, self.replica))
                 for kind in ("Versions", "DeleteMarkers")
-                for item in client.list_object_versions(Bucket=bucket, Prefix=inventory.PROBES).get(kind, ())]
+                for item in client.list_object_versions(Bucket=bucket, Prefix=listing.PROBES).get(kind, ())]
 
 
 def whats(found):
@@ -173,7 +173,7 @@ def test_a_target_that_the_source_does_not_reach_lags(pair, there):
         pair.put("main/late")
         pair.wait_for("main/late", "FAILED")
         found = pair.prove(2)
-        assert whats(found)[0] == {"lag", "missing", "failed"} and found["lag"] == {"seconds": None, "limit": 2.0}
+        assert whats(found)[0] == {"lag", "missing", "failed"} and found["lag"] == {"seconds": None, "limit": 2.0, "replica": None}
         assert found["objects"]["examples"] == {"missing": ["main/late"]} and pair.left() == []
         way.down = False
         pair.wait_for("main/late", "COMPLETED", 180)
@@ -196,6 +196,14 @@ def test_a_target_that_is_full(pair, there):
     there.quota(pair.replica, 0)
     pair.wait_for("main/large", "COMPLETED", 180)
     assert pair.prove()["verdict"] == "proved"
+
+
+def test_the_source_itself_is_no_replica(pair, here, there):
+    """Named by another name of its host, when the replica has the same name: everything is there, and at once."""
+    there.bucket(pair.name)
+    pair.setup(target=dict(pair.options["target"], bucket=pair.name))
+    found = pair.prove(target={"bucket": pair.name, "endpoint": here.endpoint.replace("127.0.0.1", "localhost"), **OWN})
+    assert whats(found)[0] == {"no_replica"} and found["verdict"] == "not_proved"
 
 
 def test_what_was_deleted_comes_back_from_the_versions_of_the_replica(pair, opened, there, tmp_path):

@@ -95,12 +95,8 @@ def resolve(params, credentials=None, endpoint=None) -> Place:
 def of_module(module, redactor, endpoint=None) -> Place:
     """The Place of a module with argument_spec(); its secrets are made known to module and redactor. endpoint: hosts where
     neither options nor configuration name any."""
-    params, credentials = module.params, None
-    if kestra_options.given(params["config"]):
-        configuration = kestra_options.configuration_from_params(params["config"])
-        kestra_options.protect(module, configuration, redactor)
-        credentials = configuration.elasticsearch_credentials()
-    place = resolve(params, credentials, endpoint)
+    configuration = kestra_options.read_of(module, redactor)
+    place = resolve(module.params, configuration.elasticsearch_credentials() if configuration is not None else None, endpoint)
     for secret in (place.login.password, place.login.api_key):
         redactor.add(secret)
         if secret and len(secret) >= 4:

@@ -39,6 +39,16 @@ def room(nodes, watermark, headroom=None) -> int:
     return free
 
 
+def unwatched(nodes, settings) -> bool:
+    """Whether the watermarks do not hold, because a single data node is left alone with its disk, as OpenSearch does. Pure.
+
+    settings: of the cluster, flat, with their defaults.
+    """
+    holders = [node for node in nodes.values() if any(role.startswith("data") for role in node.get("roles", ()))]
+    alone = settings.get("cluster.routing.allocation.disk.watermark.enable_for_single_data_node", "true")
+    return len(holders) == 1 and str(alone).lower() == "false"
+
+
 def require(cluster, needed, freed=()) -> None:
     """Refuses when the nodes lack room for so many bytes. freed: indices that go first."""
     settings = cluster.get("/_cluster/settings", params={"include_defaults": "true", "flat_settings": "true"},
@@ -52,6 +62,8 @@ def require(cluster, needed, freed=()) -> None:
     headroom = merged.get(start + "watermark.low.max_headroom")
     headroom = None if headroom in (None, "-1") else headroom
     nodes = cluster.get("/_nodes/stats/fs", doing="asking for free space")["nodes"]
+    if unwatched(nodes, merged):
+        watermark = "0b"
     free = room(nodes, watermark, headroom)
     if freed:
         sizes = [inventory.sizes(cluster, name).get(name, 0) for name in freed]

@@ -106,9 +106,8 @@ def of_module(module, redactor, configuration=None) -> Place:
     configuration: where the module has read it already.
     """
     settings = None
-    if configuration is None and kestra_options.given(module.params["config"]):
-        configuration = kestra_options.configuration_from_params(module.params["config"])
-        kestra_options.protect(module, configuration, redactor)
+    if configuration is None:
+        configuration = kestra_options.read_of(module, redactor)
     if configuration is not None:
         settings = settings_of(configuration)
     place = resolve(module.params, settings)

@@ -88,16 +88,16 @@ def resolve(params, credentials=None) -> Place:
     return Place(login, params["database"] or known.get("name"), known.get("user") or params["login_user"])
 
 
-def of_module(module, redactor, params=None) -> Place:
+def of_module(module, redactor, params=None, configuration=None) -> Place:
     """The Place of a module with argument_spec(); its secrets are made known to module and redactor.
 
-    params: in place of the module's own (see of_shared).
+    params: in place of the module's own (see of_shared). configuration: where the module has read it already.
     """
     params = module.params if params is None else params
     credentials = None
-    if kestra_options.given(params["config"]):
-        configuration = kestra_options.configuration_from_params(params["config"])
-        kestra_options.protect(module, configuration, redactor)
+    if configuration is None:
+        configuration = kestra_options.read_of(module, redactor)
+    if configuration is not None:
         credentials = configuration.database_credentials()
         if credentials["driver"] != "mysql":
             raise ConfigError(f"Kestra's configuration names a {credentials['driver']} database, not MySQL.",

@@ -82,12 +82,15 @@ def resolve(params, credentials=None) -> Place:
                  known.get("user") or params["login_user"])
 
 
-def of_module(module, redactor) -> Place:
-    """The Place of a module with argument_spec(); its secrets are made known to module and redactor."""
+def of_module(module, redactor, configuration=None) -> Place:
+    """The Place of a module with argument_spec(); its secrets are made known to module and redactor.
+
+    configuration: where the module has read it already.
+    """
     credentials = None
-    if kestra_options.given(module.params["config"]):
-        configuration = kestra_options.configuration_from_params(module.params["config"])
-        kestra_options.protect(module, configuration, redactor)
+    if configuration is None:
+        configuration = kestra_options.read_of(module, redactor)
+    if configuration is not None:
         credentials = configuration.database_credentials()
         if credentials["driver"] != "postgresql":
             raise ConfigError(f"Kestra's configuration names a {credentials['driver']} database, not PostgreSQL.",

@@ -284,9 +284,11 @@ class Bucket:
         return self._described(entry, self._call("HeadObject", Key=self.place.prefix + entry.key, **which))
 
     def replicated(self, entry: Entry):
-        """What the server says of the replication of an object: COMPLETED, PENDING, FAILED, REPLICA, or None. GONE is raised."""
-        which = {"VersionId": entry.version} if entry.version else {}
-        return self._call("HeadObject", Key=self.place.prefix + entry.key, **which).get("ReplicationStatus")
+        """What the server says of the replication of the object that was listed: COMPLETED, PENDING, FAILED, REPLICA, or None.
+
+        Raises DrError with the reasons failures.GONE and failures.CHANGED when it is not the present one any more.
+        """
+        return self._call("HeadObject", Key=self.place.prefix + entry.key, IfMatch=f'"{entry.etag}"').get("ReplicationStatus")
 
     def _described(self, entry, answer) -> Entry:
         headers = {name: answer[name] for name in HEADERS if answer.get(name) and name != "Expires"}

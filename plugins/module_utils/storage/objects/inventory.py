@@ -13,8 +13,6 @@ from .. import part, pinned
 from . import lifecycle, listing, moments, mutable
 from .client import NOT_TOLD
 
-# Below the prefix of Kestra's storage: what probe.py writes for a moment. No tenant's name begins with a dot.
-PROBES = ".kestra-dr-probe/"
 _EXAMPLES = 10
 _SHOWN_EVERY = 1000
 # Servers tell times by whole seconds: what is written after this many belongs to another one.
@@ -58,7 +56,7 @@ def md5_tags(found) -> bool:
 
 
 def entries(bucket, found, moment=None, what=part.ALL):
-    """Yields Kestra's objects, sorted. found: of about(). moment: UTC text. Raises RefusedError where that cannot be told.
+    """Yields the objects, sorted. found: of about(). moment: UTC text. Raises RefusedError where that cannot be told.
 
     what: part.MUTABLE is that part alone, now.
     """
@@ -66,8 +64,9 @@ def entries(bucket, found, moment=None, what=part.ALL):
         _require_moment(bucket.place.bucket, found, moment)
     if what == part.MUTABLE:
         return listing.in_order(mutable.entries(bucket, found["versioning"] != "off"))
-    there = bucket.objects() if found["versioning"] == "off" else moments.pick(bucket.version_pages(), moment)
-    return listing.in_order(entry for entry in there if not entry.key.startswith(PROBES))
+    if found["versioning"] == "off":
+        return listing.in_order(bucket.objects())
+    return listing.in_order(moments.pick(bucket.version_pages(), moment))
 
 
 def _require_moment(name, found, moment) -> None:

@@ -139,29 +139,30 @@ def _credentials(params, known, environment) -> dict:
     return {name: known.get(name) for name in ("access_key", "secret_key", "session_token")}
 
 
-def of_kestra(module, redactor, credentials_file=None) -> Place | None:
-    """The Place of Kestra's storage for a module whose options include config; None where that is no bucket or not given."""
-    config = module.params["config"]
-    if not kestra_options.given(config) or kestra_options.configuration_from_params(config).storage_type() not in buckets.TYPES:
+def of_kestra(module, redactor, configuration, credentials_file=None) -> Place | None:
+    """The Place of Kestra's storage; None where that is no bucket. configuration: read, or None."""
+    if configuration is None or configuration.storage_type() not in buckets.TYPES:
         return None
     params = {name: option.get("default") for name, option in argument_spec().items()}
-    return of_module(module, redactor, dict(params, config=config, credentials_file=credentials_file))
+    return of_module(module, redactor, dict(params, credentials_file=credentials_file), configuration)
 
 
 def of_target(module, redactor, source: Place) -> Place:
-    """The Place that a module's option target names: a replica has the keys of its source."""
-    return of_module(module, redactor, dict(module.params["target"], prefix=source.prefix, config={},
-                                            parallel=source.parallel, patience=source.patience))
+    """The Place that a module's option target names: a replica has the keys of its source. Raises ConfigError."""
+    place = of_module(module, redactor, dict(module.params["target"], prefix=source.prefix,
+                                             parallel=source.parallel, patience=source.patience))
+    if (place.endpoint, place.bucket) == (source.endpoint, source.bucket):
+        raise ConfigError(f"The target is the source itself: the bucket {place.bucket} at {place.shown}.", reason="same_bucket",
+                          hint="Name another bucket, or the endpoint of another server, with target.")
+    return place
 
 
-def of_module(module, redactor, params=None) -> Place:
+def of_module(module, redactor, params=None, configuration=None) -> Place:
     """The Place of a module with argument_spec(), or of options like its own; its secrets are made known to module and
-    redactor. Raises ConfigError."""
-    params, known = params or module.params, None
-    if kestra_options.given(params["config"]):
-        configuration = kestra_options.configuration_from_params(params["config"])
-        kestra_options.protect(module, configuration, redactor)
-        known = buckets.settings(configuration)
+    redactor. configuration: what stands for options that are not given, with params. Raises ConfigError."""
+    if params is None:
+        params, configuration = module.params, kestra_options.read_of(module, redactor)
+    known = buckets.settings(configuration) if configuration is not None else None
     environment = private_environment(params["credentials_file"], "credentials_file") if params["credentials_file"] else None
     place = resolve(params, known, environment)
     for secret in place.secrets():

@@ -14,8 +14,7 @@ from datetime import timedelta
 
 from ...core import clock
 from ...core.errors import DrError
-from .inventory import PROBES
-from .listing import Entry
+from .listing import PROBES, Entry
 
 _PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 # What an earlier run left, or what came into the target after it had gone, is removed when it is so old.
@@ -23,8 +22,8 @@ _LEFT_FOR = timedelta(hours=1)
 
 
 def measure(source, target, limit: float, server_time: str) -> dict:
-    """{seconds: until it was in the target, None when it was not there within the limit, limit, left: why something of it
-    could not be removed, or None}. server_time: of inventory.about() of the source."""
+    """{seconds: until it was in the target, None when it was not there within the limit, limit, replica: whether the target says
+    that it is one, left: why something of it could not be removed, or None}. server_time: of inventory.about() of the source."""
     left = _sweep((source, target), clock.utc_text(clock.parse_utc(server_time) - _LEFT_FOR))
     name = uuid.uuid4().hex
     here, there = source.below(PROBES + name), target.below(PROBES + name)
@@ -33,22 +32,24 @@ def measure(source, target, limit: float, server_time: str) -> dict:
     try:
         begun = time.monotonic()
         here.write(Entry("", len(content), "", ""), io.BytesIO(content), base64.b64encode(digest).decode())
-        seconds = _arrived(there, len(content), begun, limit)
+        arrived, seconds = _arrived(there, len(content), begun, limit)
+        replica = None if arrived is None else there.replicated(arrived) == "REPLICA"
     finally:
         left = _remove((here, there)) or left
-    return {"seconds": seconds, "limit": limit, "left": left}
+    return {"seconds": seconds, "limit": limit, "replica": replica, "left": left}
 
 
 def _arrived(there, size, begun, limit):
     pause = _PAUSE
     while True:
         # A listing: a server may answer a question for one object out of the bucket at the other side.
-        found = any(version.entry and version.entry.size == size for page, _next in there.version_pages() for version in page)
+        found = next((version.entry for page, _next in there.version_pages() for version in page
+                      if version.entry and version.entry.size == size), None)
         seconds = time.monotonic() - begun
         if found:
-            return round(seconds, 3)
+            return found, round(seconds, 3)
         if seconds >= limit:
-            return None
+            return None, None
         time.sleep(min(pause, limit - seconds))
         pause = min(pause * 1.5, _LONGEST_PAUSE)
 

@@ -17,6 +17,8 @@ from .parallel import in_turn
 # Objects that are not in the target as in the source are asked for whatever the sample, the first so many.
 _ASKED_BEHIND = 1000
 # What the server says of an object's replication. A replica came from elsewhere; nothing said: it never was to be replicated.
+# Not counted: the object has been deleted or overwritten meanwhile.
+_MOVED = "moved"
 _SAID = {"COMPLETED": "completed", "COMPLETE": "completed", "PENDING": "pending", "FAILED": "failed", "REPLICA": "replica", None: "none"}
 
 
@@ -91,13 +93,13 @@ class Statuses:
         try:
             return _SAID.get(self._source.replicated(entry), "none")
         except DrError as exc:
-            if exc.reason != failures.GONE:
+            if exc.reason not in (failures.GONE, failures.CHANGED):
                 raise
-            return None
+            return _MOVED
 
     def count(self, entry, said) -> None:
         """Counts what ask() said of an object."""
-        if said is not None:
+        if said not in (None, _MOVED):
             self.counts["asked"] += 1
             self.counts[said] += 1
             self.counts["late"] += said == "pending" and not self.recent(entry)
@@ -124,6 +126,8 @@ def _compared(source, target, found, status, on_progress) -> dict:
 
     for entry, kind, said in in_turn(judged(), look, source.place.parallel):
         status.count(entry, said)
+        if said == _MOVED:
+            continue
         if kind in ("missing", "differs") and said not in ("failed", "none") and status.recent(entry):
             in_flight += 1
         elif kind:

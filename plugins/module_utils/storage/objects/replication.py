@@ -157,6 +157,9 @@ def _behind(found):
     lag, objects, status = found["lag"], found["objects"], found["status"]
     if lag and lag["seconds"] is None:
         yield _item("lag", f"An object that was written into the source did not reach the target within {lag['limit']:g} s.")
+    if lag and lag["replica"] is False:
+        yield _item("no_replica", "The object that was written into the source is in the target, but not by replication: the target is the "
+                                  "source itself, or something else copies objects.")
     if not found["probing"]:
         yield _item("lag_unknown", "How long an object takes was not measured, because nothing is written in check mode.")
     if objects and objects["missing"]:

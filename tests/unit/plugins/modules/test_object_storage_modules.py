@@ -72,7 +72,7 @@ def test_nobody_answers():
 
 @pytest.mark.parametrize("module", [object_storage_replication, object_storage_replication_info])
 def test_the_target_is_told_apart_and_its_secret_kept(module):
-    for change, reason in (({"endpoint": "host"}, "bad_endpoint"), ({"secret_key": "abc"}, "secret_too_short")):
+    for change, reason in (({"endpoint": "host"}, "bad_endpoint"), ({"secret_key": "abc"}, "secret_too_short"), ({"bucket": "kestra"}, "same_bucket")):
         result = run(module, target=dict(TARGET, **change), **PLACE)
         assert result["failed"] and result["reason"] == reason
     result = run(module, target=TARGET, **PLACE)

@@ -84,6 +84,7 @@ def test_what_another_cluster_holds_is_asked_for_there(scene, monkeypatch, optio
 
     monkeypatch.setattr(connect, "connect", refuse)
     old = scene.seal(5, False, outside=OUTSIDE)
+    scene.seal(0, False, outside=dict(OUTSIDE, snapshot_uuid="another"))
     told = prune(scene, {"keep_last": 1}, **options)
     assert [(login.hosts, login.user) for login in seen] == [(hosts, user)]
     assert old not in told["removed"] and told["kept"][old] == ["its snapshot is out of reach"] and "It does not answer" in str(told["warnings"])

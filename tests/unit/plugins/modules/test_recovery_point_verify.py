@@ -13,7 +13,7 @@ from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors im
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.secrets import Redactor
 from ansible_collections.kestra_community.dr.plugins.module_utils.vault import verify_mysql, verify_postgresql
 from ansible_collections.kestra_community.dr.plugins.modules import recovery_point_verify
-from ansible_collections.kestra_community.dr.tests.unit.plugins.module_utils.vault.vault_scene import Scene
+from ansible_collections.kestra_community.dr.tests.unit.plugins.module_utils.vault.vault_scene import OUTSIDE, Scene
 from ansible_collections.kestra_community.dr.tests.unit.plugins.modules import kestra_runner
 
 
@@ -149,6 +149,13 @@ def test_references_need_both_database_and_storage(scene):
 def parameters(**given):
     names = recovery_point_verify.LOGIN + ("scratch_dir", "scratch_user", "bin_dir", "jobs")
     return dict(dict.fromkeys(names), login_db="postgres", connect_timeout=10, **given)
+
+
+@pytest.mark.parametrize("depth, reason", [("digest", "digest_outside"), ("counts", "scratch_missing")])
+def test_what_is_not_in_the_vault_is_asked_of_a_cluster(scene, depth, reason):
+    point = scene.seal(0, False, outside=OUTSIDE)
+    told = verify(scene, point=point, depth=depth)
+    assert told["failed"] is True and told["reason"] == reason and scene.vault.verifications(point) == []
 
 
 def test_without_a_server_named_a_private_one_is_used():

@@ -520,6 +520,13 @@ def test_room():
     assert space.room(nodes, "85%", headroom="50b") == 450 + 50
 
 
+@pytest.mark.parametrize("nodes,said,expected", [(1, "false", True), (1, "true", False), (1, None, False), (2, "false", False)])
+def test_a_single_data_node_may_be_left_alone(nodes, said, expected):
+    holders = {str(number): {"roles": ["data_hot"]} for number in range(nodes)}
+    settings = {} if said is None else {"cluster.routing.allocation.disk.watermark.enable_for_single_data_node": said}
+    assert space.unwatched({**holders, "m": {"roles": ["master"]}}, settings) is expected
+
+
 # -- shards and differences -------------------------------------------------------------------------------------------
 
 

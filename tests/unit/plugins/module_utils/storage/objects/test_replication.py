@@ -126,7 +126,7 @@ def side(bucket, **more):
 def found(each=None, **more):
     rules = [described(each or rule(DeleteMarkerReplication={"Status": "Enabled"}))]
     return {"source": side("kestra"), "target": side("replica"), "target_error": None, "target_bucket": "replica", "rules": rules,
-            "covering": covering(rules, "kestra/", "replica"), "lag": {"seconds": 1.0, "limit": 60.0}, "probing": True, "probe_left": None,
+            "covering": covering(rules, "kestra/", "replica"), "lag": {"seconds": 1.0, "limit": 60.0, "replica": True}, "probing": True, "probe_left": None,
             "objects": {"compared": 5, "missing": 0, "never_tried": 0, "differs": 0, "unexpected": 0},
             "status": {"asked": 5, "failed": 0, "late": 0}, **more}
 
@@ -142,7 +142,8 @@ def test_nothing_speaks_against_it():
 @pytest.mark.parametrize(("change", "problem"), [
     ({"source": side("kestra", versioning="suspended")}, "versioning"), ({"rules": None, "covering": []}, "rules_unknown"),
     ({"rules": [], "covering": []}, "not_configured"), ({"covering": []}, "not_covered"),
-    ({"target": None, "target_error": "down"}, "target_unusable"), ({"lag": {"seconds": None, "limit": 60.0}}, "lag"),
+    ({"target": None, "target_error": "down"}, "target_unusable"), ({"lag": {"seconds": None, "limit": 60.0, "replica": None}}, "lag"),
+    ({"lag": {"seconds": 1.0, "limit": 60.0, "replica": False}}, "no_replica"),
     ({"lag": None, "probing": False}, "lag_unknown"), ({"status": {"asked": 5, "failed": 1, "late": 0}}, "failed"),
     ({"status": {"asked": 5, "failed": 0, "late": 1}}, "pending"),
     ({"objects": {"compared": 5, "missing": 2, "never_tried": 1, "differs": 0}}, "missing"),

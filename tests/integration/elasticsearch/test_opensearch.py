@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Kestra community DR contributors
 # GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The modules as Ansible runs them on OpenSearch, with a repository in a bucket of a real S3 server."""
+"""What only OpenSearch shows: the modules with a repository in a bucket of a real S3 server, and its own defaults."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from ansible_collections.kestra_community.dr.tests.integration.object_storage im
 
 RUN_ON = ALWAYS_ON = ("opensearch",)
 BUCKET = "snapshots"
-pytestmark = pytest.mark.skipif(not s3_server.PROGRAM, reason="KESTRA_DR_TEST_S3_SERVER names no S3 server (scripts/lib/s3.sh)")
 
 
 @pytest.fixture(scope="module")
 def bucket():
+    if not s3_server.PROGRAM:
+        pytest.skip("KESTRA_DR_TEST_S3_SERVER names no S3 server (scripts/lib/s3.sh)")
     found = s3_server.Server().start()
     found.bucket(BUCKET, versioned=False)
     yield found
@@ -84,3 +85,13 @@ def test_a_bucket_that_is_gone(cluster, bucket, module):
         module("elasticsearch_restore", **options)
     assert failed.value.result["reason"] in ("snapshot_missing", "repository_failed", "request_failed")
     assert cluster.names() == sorted(counts)
+
+
+def test_a_disk_that_nobody_watches(own_cluster, take, give):
+    """The default for a node that is alone."""
+    cluster = own_cluster(**{"cluster.routing.allocation.disk.watermark.enable_for_single_data_node": False})
+    counts = cluster.kestra()
+    cluster.repository()
+    component = take(cluster)
+    cluster.watch_disks("1000tb")
+    assert give(cluster, component=component, copies="point")["counts"] == counts
