@@ -177,10 +177,7 @@ def main():
         state={"type": "str", "choices": ["present", "query"], "default": "present"},
         id={"type": "str", "default": "latest"}, passphrase_file={"type": "path", "required": True, "no_log": False},
         gpg_binary={"type": "path", "default": "gpg"})
-    module = AnsibleModule(
-        argument_spec=spec, supports_check_mode=True, required_one_of=options.REQUIRED_ONE_OF,
-        mutually_exclusive=options.MUTUALLY_EXCLUSIVE + escrow_place.MUTUALLY_EXCLUSIVE,
-        required_together=escrow_place.REQUIRED_TOGETHER, required_by=escrow_place.REQUIRED_BY)
+    module = AnsibleModule(argument_spec=spec, supports_check_mode=True, **escrow_place.CONSTRAINTS)
     redactor = Redactor()
 
     def body(module):

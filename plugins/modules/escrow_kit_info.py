@@ -122,10 +122,7 @@ def look(where, secret, facts, max_age_days, now):
 def main():
     spec = dict(catalog.argument_spec(), **options.argument_spec(), **escrow_place.argument_spec())
     spec.update(bundles={"type": "path"}, instance_id={"type": "str"})
-    module = AnsibleModule(
-        argument_spec=spec, supports_check_mode=True, required_one_of=options.REQUIRED_ONE_OF,
-        mutually_exclusive=options.MUTUALLY_EXCLUSIVE + escrow_place.MUTUALLY_EXCLUSIVE,
-        required_together=escrow_place.REQUIRED_TOGETHER, required_by=escrow_place.REQUIRED_BY)
+    module = AnsibleModule(argument_spec=spec, supports_check_mode=True, **escrow_place.CONSTRAINTS)
     redactor = Redactor()
 
     def body(module):

@@ -14,11 +14,14 @@ from ..core.errors import ConfigError, DrError, RefusedError
 from ..storage.objects import client, failures
 from ..storage.objects import options as object_options
 from ..storage.objects.listing import Entry
+from . import options
 
-_SFTP = ("sftp_host", "sftp_user", "sftp_key_file", "sftp_known_hosts")
-REQUIRED_TOGETHER = [_SFTP]
-REQUIRED_BY = {name: ["s3_bucket"] for name in ("s3_endpoint", "s3_region", "s3_credentials_file", "s3_ca_path")}
-MUTUALLY_EXCLUSIVE = [("sftp_host", "s3_bucket")]
+# What AnsibleModule is to check of these options and those of the repository.
+CONSTRAINTS = {
+    "required_one_of": options.REQUIRED_ONE_OF,
+    "mutually_exclusive": options.MUTUALLY_EXCLUSIVE + [("sftp_host", "s3_bucket")],
+    "required_together": [("sftp_host", "sftp_user", "sftp_key_file", "sftp_known_hosts")],
+    "required_by": {name: ["s3_bucket"] for name in ("s3_endpoint", "s3_region", "s3_credentials_file", "s3_ca_path")}}
 
 
 def argument_spec() -> dict:

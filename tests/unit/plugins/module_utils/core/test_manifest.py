@@ -11,6 +11,7 @@ import random
 import pytest
 from ansible_collections.kestra_community.dr.plugins.module_utils.core import manifest
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import IntegrityError
+from ansible_collections.kestra_community.dr.tests.unit.plugins.module_utils.vault.vault_scene import OUTSIDE
 
 SUM = "0123456789abcdef" * 4
 
@@ -253,15 +254,6 @@ def test_a_component_before_its_data_is_in_the_repository():
     manifest.validate_component("database", component, sealed=False)
     with pytest.raises(IntegrityError):
         manifest.validate_component("database", component)
-
-
-OUTSIDE = {
-    "held": "external", "engine": "elasticsearch", "strategy": "snapshot", "system": "the repository kestra (fs) of Elasticsearch at http://es1:9200",
-    "endpoint": ["http://es1:9200"], "indices": ["kestra_flows"], "bytes": 12,
-    "repository": {"name": "kestra", "type": "fs", "uuid": "4LHxj0v3TqCpbOo4wWPlNA", "settings": {"location": "/mnt/snapshots/kestra"}},
-    "snapshot_name": "20261123t001500z-a1b2c3", "snapshot_uuid": "J1ZkYx3oQ2u1mCqg0oYb9w",
-    "identity": {"cluster_uuid": "YxcilbHTTdGxTN9p4sy78A", "server_version": "8.19.21", "index_prefix": "kestra_"},
-    "counts": {"kestra_flows": 12}, "objects": {}}
 
 
 def test_an_external_component_makes_the_point_not_self_contained():
