@@ -9,7 +9,7 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   target:
-    description: The bucket that Kestra's is replicated into. Its keys are those of the source, so O(prefix) counts for both.
+    description: The bucket that Kestra's is replicated into, of the same O(type). Its keys are those of the source, so O(prefix) counts for both.
     type: dict
     required: true
     suboptions:

@@ -82,12 +82,16 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+type:
+  description: Whose object store it is, as O(type).
+  type: str
+  returned: success
 endpoint:
-  description: URL of the object store; null for Amazon's own.
+  description: URL of the object store; null for the provider's own.
   type: str
   returned: success
 region:
-  description: Region signed for.
+  description: Region signed for, of O(type=s3).
   type: str
   returned: success
 bucket:

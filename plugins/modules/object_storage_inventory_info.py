@@ -120,12 +120,16 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+type:
+  description: Whose object store it is, as O(type).
+  type: str
+  returned: success
 endpoint:
-  description: URL of the object store; null for Amazon's own.
+  description: URL of the object store; null for the provider's own.
   type: str
   returned: success
 region:
-  description: Region signed for.
+  description: Region signed for, of O(type=s3).
   type: str
   returned: success
 bucket:
@@ -145,7 +149,7 @@ versioning:
   type: str
   returned: success
 encryption:
-  description: What the server encrypts with by default; null when it does not, or does not tell.
+  description: What the server encrypts with by default, of O(type=gcs) the name of the key; null when it does not, or does not tell.
   type: str
   returned: success
 server_time:
@@ -154,6 +158,12 @@ server_time:
   type: str
   returned: success
   sample: "2026-11-23T00:15:00.000000Z"
+provider:
+  description:
+    - What the provider says of the bucket and nothing here proves; null for O(type=s3).
+    - Of O(type=gcs) C(location), C(location_type), C(turbo_replication), C(soft_delete_seconds) and C(retention_seconds), null where there is none.
+  type: dict
+  returned: success
 lifecycle:
   description:
     - C(known) says whether the server told its rules, and C(problems) which of them a recovery point would suffer from, each
@@ -163,7 +173,7 @@ lifecycle:
 unfinished_uploads:
   description:
     - Keys of uploads in parts that were never finished, at most ten. They take room and are not listed. Null when the server
-      does not tell.
+      does not tell, as that of O(type=gcs), which ends them itself.
   type: list
   elements: str
   returned: success

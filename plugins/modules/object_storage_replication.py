@@ -13,7 +13,7 @@ author:
   - Kestra community DR contributors (@kestra-community)
 description:
   - Switches versions on in both buckets and makes a rule by which the source's server copies what is below O(prefix) into the target.
-    Other rules stay as they are.
+    Other rules stay as they are. For O(type=s3) only; other providers have no such rules, and are refused.
   - At MinIO also makes the target that the rule names, with the credentials of O(target), which that server keeps. This needs
     credentials that may administer the source's server, or O(target_arn).
   - A replica is no backup. What Kestra, a person or a program does to objects by mistake is done to the replica in the next moment,

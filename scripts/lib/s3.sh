@@ -3,14 +3,17 @@
 # GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# S3 servers on a machine that need not have them. To be sourced after setup.sh:
+# Object stores on a machine that need not have them. To be sourced after setup.sh:
 #
 #   kdr_s3                           # sets KDR_S3_SERVER, the program versitygw: small, quick to build, enough for most tests
 #   kdr_minio                        # sets KDR_MINIO, the program minio: what only it has (lifecycles, replication, times of versions)
+#   kdr_gcs                          # sets KDR_GCS, the program fake-gcs-server: an emulator of Google Cloud Storage
 #   kdr_s3_for_tests WHAT            # for parts of scripts/test: kdr_s3, or says that WHAT is not run
 #   kdr_minio_for_tests WHAT         # the same for kdr_minio, where it was built before or everything is run
+#   kdr_gcs_for_tests WHAT           # the same as kdr_s3_for_tests for kdr_gcs
 #
-# They are built once, with this machine's Go or Debian's: about 400 s of processor time for the one, 1,500 s for the other.
+# They are built once, with this machine's Go or Debian's: about 400 s of processor time for the first, 1,500 s for the second,
+# 300 s for the third.
 . "$KDR_ROOT/scripts/lib/unpacked.sh"
 
 # What these modules ask for, and the first Go that fetches what is newer than itself.
@@ -24,6 +27,11 @@ kdr_s3() {
 kdr_minio() {
     kdr_go_built minio github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c || return $?
     export KDR_MINIO=$KDR_BUILT
+}
+
+kdr_gcs() {
+    kdr_go_built fake-gcs-server github.com/fsouza/fake-gcs-server@v1.56.1 -help || return $?
+    export KDR_GCS=$KDR_BUILT
 }
 
 kdr_s3_for_tests() {
@@ -40,8 +48,13 @@ kdr_minio_for_tests() {
     [ -z "${KDR_MINIO:-}" ] || export KESTRA_DR_TEST_MINIO=$KDR_MINIO
 }
 
-# kdr_go_built NAME MODULE@VERSION: sets KDR_BUILT, the program. Returns 2, with the reason in KDR_WHY, when there is no Go
-# new enough.
+kdr_gcs_for_tests() {
+    kdr_for_tests kdr_gcs "$1"
+    [ -z "${KDR_GCS:-}" ] || export KESTRA_DR_TEST_GCS=$KDR_GCS
+}
+
+# kdr_go_built NAME MODULE@VERSION [WORD]: sets KDR_BUILT, the program, which succeeds with WORD (--version). Returns 2, with the
+# reason in KDR_WHY, when there is no Go new enough.
 kdr_go_built() {
     local key directory
     key=$(printf '%s\n' "1 $2 $(uname -m)" | sha256sum | cut -c1-12)
@@ -54,9 +67,9 @@ kdr_go_built() {
 }
 
 kdr_go_build() {
-    local directory=$1 name=$2 module=$3 log=$KDR_CACHE/log/$2.log
+    local directory=$1 name=$2 module=$3 word=${4:---version} log=$KDR_CACHE/log/$2.log
     [ -e "$directory/.complete" ] && return 0
-    kdr_say "building the S3 server $name (once; several minutes)"
+    kdr_say "building the object store $name (once; several minutes)"
     rm -rf "$directory"
     mkdir -p "$directory"
     if ! (
@@ -65,10 +78,10 @@ kdr_go_build() {
         export GOBIN=$directory CGO_ENABLED=0 GOWORK=off
         # Go as Debian has it keeps to itself unless told so.
         kdr_version_reached "$KDR_S3_GO" "$KDR_GO_VERSION" || export GOTOOLCHAIN=auto
-        "$KDR_GO" install -trimpath -ldflags '-s -w' "$module" && "./$name" --version
+        "$KDR_GO" install -trimpath -ldflags '-s -w' "$module" && "./$name" "$word"
     ) >"$log" 2>&1 </dev/null 9>&-; then
         tail -n 20 "$log" >&2
-        kdr_die "could not build the S3 server $name (whole log: $log)"
+        kdr_die "could not build the object store $name (whole log: $log)"
     fi
     : >"$directory/.complete"
 }

@@ -40,8 +40,13 @@ def parse_environment(text: str, where: str) -> dict:
 
 def private_environment(path, option, read_file=None) -> dict:
     """The NAME=value lines of a file with secrets, given as option. read_file(path) -> text, for tests. Raises ConfigError."""
+    return parse_environment(private_text(path, option, read_file), path)
+
+
+def private_text(path, option, read_file=None) -> str:
+    """The text of a file with secrets, as private_environment()."""
     check_private(path, option)
-    return parse_environment((read_file or _read)(path), path)
+    return (read_file or _read)(path)
 
 
 def _read(path) -> str:

@@ -1,13 +1,15 @@
 # Copyright (c) 2026, Kestra community DR contributors
 # GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Kestra's internal storage in a bucket, as its configuration has it (plugins storage-s3 and storage-minio)."""
+"""Kestra's internal storage in a bucket, as its configuration has it (plugins storage-s3, storage-minio and storage-gcs)."""
 from __future__ import annotations
 
 from ..core.errors import ConfigError
 from .values import as_text, boolean, integer
 
-TYPES = ("s3", "minio")
+# kestra.storage.type -> storage.objects.options.KINDS
+KINDS = {"s3": "s3", "minio": "s3", "gcs": "gcs"}
+TYPES = tuple(KINDS)
 # Where Kestra's process finds credentials that its configuration does not name.
 _FROM_ENVIRONMENT = {
     "access_key": ("AWS_ACCESS_KEY_ID", "AWS_ACCESS_KEY", "MINIO_ACCESS_KEY"),
@@ -19,9 +21,10 @@ _FROM_ENVIRONMENT = {
 def settings(configuration) -> dict:
     """How Kestra reaches its bucket, with the credentials.
 
-    Keys: type, endpoint (URL, None for Amazon's own), region, bucket, prefix, addressing ("path" or "virtual"),
-    access_key, secret_key, session_token (None where the process finds them elsewhere), role, validate_certs, ca_pem,
-    client_pem (PEM text). Raises ConfigError when the storage is none of TYPES or a value cannot be resolved.
+    Keys of all: type, kind, endpoint (URL, None for the provider's own), bucket, prefix. Of s3 and minio: region, addressing ("path"
+    or "virtual"), access_key, secret_key, session_token (None where the process finds them elsewhere), role, validate_certs,
+    ca_pem, client_pem (PEM text). Of gcs: service_account (JSON text, None as above). Raises ConfigError when the storage
+    is none of TYPES or a value cannot be resolved.
     """
     kind = configuration.storage_type()
     if kind not in TYPES:
@@ -32,19 +35,18 @@ def settings(configuration) -> dict:
         found = configuration.get(f"kestra.storage.{kind}.{name}")
         return None if found is None or found == "" else as_text(found)
 
-    found = {"type": kind, "region": value("region"), "bucket": value("bucket"),
-             **_credentials(value, configuration.sources.environment)}
-    return {**found, **(_s3(value) if kind == "s3" else _minio(value))}
+    found = {"s3": _s3, "minio": _minio, "gcs": _gcs}[kind](value, configuration.sources.environment)
+    return {"type": kind, "kind": KINDS[kind], **found}
 
 
-def _s3(value) -> dict:
+def _s3(value, environment) -> dict:
     endpoint = value("endpoint")
     return {"endpoint": endpoint and endpoint.rstrip("/"), "prefix": value("path"), "role": value("sts-role-arn"),
             "addressing": "path" if boolean(value("force-path-style")) else "virtual",
-            "validate_certs": True, "ca_pem": None, "client_pem": None}
+            "validate_certs": True, "ca_pem": None, "client_pem": None, **_with_keys(value, environment)}
 
 
-def _minio(value) -> dict:
+def _minio(value, environment) -> dict:
     endpoint, port = value("endpoint"), integer(value("port"))
     if endpoint and "://" not in endpoint:
         endpoint = ("https://" if boolean(value("secure")) else "http://") + endpoint
@@ -55,7 +57,20 @@ def _minio(value) -> dict:
     return {"endpoint": endpoint, "prefix": None, "role": None,
             "addressing": "virtual" if boolean(value("vhost")) else "path",
             "validate_certs": not boolean(value("ssl-options.insecure-trust-all-certificates")),
-            "ca_pem": value("ca-pem"), "client_pem": value("client-pem")}
+            "ca_pem": value("ca-pem"), "client_pem": value("client-pem"), **_with_keys(value, environment)}
+
+
+def _gcs(value, environment) -> dict:
+    # The plugin has no setting for another endpoint than Google's; the variable is that of Google's libraries.
+    endpoint = environment.get("STORAGE_EMULATOR_HOST")
+    if endpoint and "://" not in endpoint:
+        endpoint = "http://" + endpoint
+    return {"endpoint": endpoint and endpoint.rstrip("/"), "bucket": value("bucket"), "prefix": value("path"),
+            "service_account": value("service-account")}
+
+
+def _with_keys(value, environment) -> dict:
+    return {"region": value("region"), "bucket": value("bucket"), **_credentials(value, environment)}
 
 
 def _credentials(value, environment) -> dict:

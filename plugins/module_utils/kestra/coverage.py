@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import re
 
+from . import buckets
+
 # kestra.repository.type / kestra.queue.type -> the engine that holds the data
 ENGINES = {"postgres": "postgresql", "mysql": "mysql", "h2": "h2", "sqlserver": "sqlserver",
            "elasticsearch": "elasticsearch", "memory": "memory"}
 JDBC_TYPES = ("postgres", "mysql", "h2", "sqlserver")
 COVERED_REPOSITORIES = ("postgres", "mysql", "elasticsearch")
-COVERED_STORAGES = ("local", "s3", "minio")
+COVERED_STORAGES = ("local", *buckets.TYPES)
 # What may be shown of each storage type; the rest of its settings may be secret.
 STORAGE_SETTINGS = {
     "local": ("base-path",),
@@ -36,8 +38,7 @@ _REPOSITORY_HINTS = {
     "memory": "It is gone at every stop, so there is nothing to back up: move to PostgreSQL.",
 }
 _STORAGE_HINTS = {
-    "gcs": "Use the bucket's versioning and replication for now; this version covers local, s3 and minio.",
-    "azure": "Use the container's versioning and replication for now; this version covers local, s3 and minio.",
+    "azure": f"Use the container's versioning and replication for now; this version covers {', '.join(COVERED_STORAGES)}.",
 }
 
 

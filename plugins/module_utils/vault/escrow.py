@@ -23,7 +23,8 @@ from . import contents, points
 _VOLATILE = _WRITTEN, _POINT, _CHOSEN = "Written: ", "Made from recovery point: ", "POINT="
 _SHOWN_KEYS = ("kestra.repository.type", "kestra.queue.type", "kestra.storage.type", "kestra.storage.local.base-path",
                "kestra.storage.s3.endpoint", "kestra.storage.s3.bucket", "kestra.storage.s3.path",
-               "kestra.storage.minio.endpoint", "kestra.storage.minio.port", "kestra.storage.minio.bucket", "kestra.secret.type")
+               "kestra.storage.minio.endpoint", "kestra.storage.minio.port", "kestra.storage.minio.bucket",
+               "kestra.storage.gcs.bucket", "kestra.storage.gcs.path", "kestra.secret.type")
 _BUCKET = """Put the objects of $TARGET/objects into the bucket, with boto3, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of an account that may
 write there; ENDPOINT, BUCKET and PREFIX (empty, or with a slash at its end) as kestra.storage says. Then start Kestra.
 
@@ -40,6 +41,28 @@ for line in gzip.open(f"{copy}/list.jsonl.gz", "rt"):
     body = open(f"{copy}/{digest[:2]}/{digest}", "rb") if it["s"] else b""
     s3.put_object(Bucket=bucket, Key=prefix + it["k"], Body=body, Metadata=it.get("u", {}), **it.get("c", {}))
 ' "$TARGET/objects" ENDPOINT BUCKET PREFIX
+"""
+_GOOGLE = """Put the objects of $TARGET/objects into the bucket, with google-cloud-storage, and GOOGLE_APPLICATION_CREDENTIALS naming the JSON
+file of a service account that may write there; BUCKET and PREFIX (empty, or with a slash at its end) as kestra.storage says. Then start Kestra.
+
+python3 -c '
+import gzip, json, sys
+from google.cloud import storage
+copy, bucket, prefix = sys.argv[1:]
+bucket = storage.Client(project=None).bucket(bucket)
+names = {"CacheControl": "cache_control", "ContentDisposition": "content_disposition", "ContentEncoding": "content_encoding",
+         "ContentLanguage": "content_language", "ContentType": "content_type"}
+for line in gzip.open(f"{copy}/list.jsonl.gz", "rt"):
+    it = json.loads(line)
+    if it.get("d") == "deleted":
+        continue
+    blob = bucket.blob(prefix + it["k"])
+    for name, value in it.get("c", {}).items():
+        setattr(blob, names[name], value)
+    blob.metadata = it.get("u")
+    digest = it.get("h", "")
+    blob.upload_from_filename(f"{copy}/{digest[:2]}/{digest}" if it["s"] else "/dev/null")
+' "$TARGET/objects" BUCKET PREFIX
 """
 
 
@@ -204,7 +227,7 @@ for entry in json.load(open(sys.argv[1]))["files"]:
     if "search" in components:
         parts.append(_search(components["search"]) + "\n")
     if components.get("storage", {}).get("strategy") == "objects":
-        parts.append(_BUCKET)
+        parts.append(_GOOGLE if components["storage"]["engine"] == "gcs" else _BUCKET)
     elif "storage" in components:
         parts.append(_directory(components["storage"]))
     return "".join(parts)

@@ -21,6 +21,7 @@ import time
 from ..core import clock, files, ids
 from ..core import manifest as manifests
 from ..core.errors import DrError, IntegrityError, LockedError, RefusedError
+from ..kestra import buckets
 from ..kestra import metadata as archives
 from ..kestra.references import NEEDLE
 from ..storage import listing, pinned
@@ -33,8 +34,7 @@ from .points import tag_value, tags
 
 DEPTHS_HERE = DEPTHS[:DEPTHS.index("references") + 1]
 _EXAMPLES = 20
-_BUCKETS = ("s3", "minio")
-_KNOWN = {"database": ("postgresql", "mysql"), "storage": ("local", *_BUCKETS), "config": ("bundle",), "metadata": ("kestra",),
+_KNOWN = {"database": ("postgresql", "mysql"), "storage": ("local", *buckets.TYPES), "config": ("bundle",), "metadata": ("kestra",),
           "search": ("elasticsearch",)}
 
 
@@ -245,7 +245,7 @@ def _metadata(look) -> None:
 
 def _list_of(component):
     """The module that knows the list of a storage."""
-    return objects_listing if component["engine"] in _BUCKETS else listing
+    return objects_listing if component["engine"] in buckets.TYPES else listing
 
 
 def _bucket(look) -> None:
@@ -256,7 +256,7 @@ def _bucket(look) -> None:
 
 
 def _storage(look) -> None:
-    if look.component["engine"] in _BUCKETS:
+    if look.component["engine"] in buckets.TYPES:
         _bucket(look)
         return
     sealed_list = _sealed_list(look.catalog, look.point, look.component)

@@ -86,7 +86,11 @@ def describe(configuration, *, title, config_files, environment_files, scripts) 
         credentials, api = credentials_of(configuration), configuration.api_credentials()
         api_url, management = configuration.api_url(), configuration.management_url()
         if configuration.storage_type() in buckets.TYPES:
-            storage = Bucket(buckets.settings(configuration))
+            settings = buckets.settings(configuration)
+            if settings["kind"] != "s3":
+                raise DrillError(f"Kestra's storage is a bucket of type {settings['type']}; the drill destroys and looks at those of S3 servers only.",
+                                 "Rehearse with the playbooks: backup, then restore into another bucket.")
+            storage = Bucket(settings)
         else:
             storage = Path(configuration.describe_storage()["base_path"])
     except DrError as error:

@@ -17,10 +17,11 @@ from ansible_collections.kestra_community.dr.tests.integration.flows.labs import
     BucketLab,
     ElasticsearchLab,
     EnterpriseLab,
+    GcsLab,
     MysqlLab,
     PostgresqlLab,
 )
-from ansible_collections.kestra_community.dr.tests.integration.object_storage import s3_server
+from ansible_collections.kestra_community.dr.tests.integration.object_storage import gcs_server, s3_server
 
 
 @contextlib.contextmanager
@@ -71,6 +72,18 @@ def bucket_lab():
     server = s3_server.Server().start()
     try:
         with running(lambda directory: BucketLab(directory, server)) as found:
+            yield found
+    finally:
+        server.destroy()
+
+
+@pytest.fixture(scope="session")
+def gcs_lab():
+    if not gcs_server.PROGRAM:
+        pytest.skip("no emulator of Google Cloud Storage: KESTRA_DR_TEST_GCS names none (scripts/lib/s3.sh builds it)")
+    server = gcs_server.Emulator().start()
+    try:
+        with running(lambda directory: GcsLab(directory, server)) as found:
             yield found
     finally:
         server.destroy()

@@ -427,6 +427,27 @@ class BucketLab(PostgresqlLab):
             client.delete_object(Bucket=self.bucket, Key=key)
 
 
+class GcsLab(PostgresqlLab):
+    """PostgreSQL with the storage in a bucket of an emulator of Google Cloud Storage, which asks for no credentials."""
+
+    def __init__(self, directory, server):
+        super().__init__(directory)
+        self.bucket = server.bucket("kestra")
+        self.variables["kestra_dr_lab_kestra_settings"]["kestra"]["storage"] = {
+            "type": "gcs", "gcs": {"bucket": "kestra", "project-id": "tests", "path": "prod"}}
+        self.variables["kestra_dr_lab_kestra_environment"] = {"STORAGE_EMULATOR_HOST": server.endpoint}
+        self.write_inventory()
+
+    def objects(self):
+        """{key: (content, user metadata, content type)} of the whole bucket."""
+        return {blob.name: (blob.download_as_bytes(), blob.metadata or {}, blob.content_type) for blob in self.bucket.list_blobs()}
+
+    def empty(self):
+        """Deletes every object that is there, with all its generations."""
+        for blob in self.bucket.list_blobs(versions="true"):
+            blob.delete()
+
+
 class Enterprise:
     """The stand-in's Enterprise face, with a login. Put in front of the Lab of a database."""
 

@@ -14,6 +14,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import gcs_server  # noqa: E402
 from s3_server import ACCESS_KEY, PROGRAM, SECRET_KEY, Proxy, Server  # noqa: E402
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.storage.objects import (  # noqa: E402
@@ -26,12 +27,22 @@ from ansible_collections.kestra_community.dr.plugins.module_utils.storage.object
 )
 
 
+# How names of files of tests begin -> the program that they need, and what is told when it is not there. The first counts.
+_NEEDED = {
+    "test_gcs_requests": (sys.executable, ""),
+    "test_gcs": (gcs_server.PROGRAM, "no emulator of Google Cloud Storage: KESTRA_DR_TEST_GCS names none (scripts/lib/s3.sh builds it)"),
+    "test_": (PROGRAM, "no S3 server: KESTRA_DR_TEST_S3_SERVER names none (scripts/lib/s3.sh builds it)"),
+}
+
+
 def pytest_collection_modifyitems(items):
-    if not PROGRAM or not os.access(PROGRAM, os.X_OK):
-        skip = pytest.mark.skip(reason="no S3 server: KESTRA_DR_TEST_S3_SERVER names none (scripts/lib/s3.sh builds it)")
-        for item in items:
-            if Path(__file__).parent in Path(str(item.fspath)).parents:
-                item.add_marker(skip)
+    for item in items:
+        path = Path(str(item.fspath))
+        if path.parent != Path(__file__).parent:
+            continue
+        program, why = next(needed for start, needed in _NEEDED.items() if path.name.startswith(start))
+        if not program or not os.access(program, os.X_OK):
+            item.add_marker(pytest.mark.skip(reason=why))
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from s3_server import MINIO, MinIO
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import RefusedError
 from ansible_collections.kestra_community.dr.plugins.module_utils.storage.objects import compare, copy_in, inventory
+from ansible_collections.kestra_community.dr.plugins.module_utils.storage.objects.s3 import S3Bucket
 
 pytestmark = pytest.mark.skipif(
     not MINIO or not os.access(MINIO, os.X_OK), reason="no MinIO: KESTRA_DR_TEST_MINIO names none (scripts/lib/s3.sh builds it)")
@@ -72,7 +73,7 @@ def test_the_moment_of_the_pin_is_what_is_copied(minio, client, at, take, give):
 
 
 def test_back_to_a_moment_inside_the_server(minio, client, at, tmp_path, monkeypatch):
-    monkeypatch.setattr(copy_in, "PARTS_FROM", 6 << 20)
+    monkeypatch.setattr(S3Bucket, "parts_from", 6 << 20)
     monkeypatch.setattr(copy_in, "PART", 5 << 20)
     name, big = minio.bucket("rewind"), os.urandom(1 << 20) * 12
     for number in range(50):

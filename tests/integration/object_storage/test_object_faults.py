@@ -30,6 +30,7 @@ from ansible_collections.kestra_community.dr.plugins.module_utils.storage.object
     listing,
     store,
 )
+from ansible_collections.kestra_community.dr.plugins.module_utils.storage.objects.s3 import S3Bucket
 
 BIG = os.urandom(1 << 20) * 3
 
@@ -234,7 +235,7 @@ def test_a_restore_that_was_cut_goes_on_where_it_was(s3, own_server, new_bucket,
 
 
 def test_parts_that_failed_are_given_up(s3, own_server, new_bucket, opened, take, give, monkeypatch):
-    monkeypatch.setattr(copy_in, "PARTS_FROM", 1 << 20)
+    monkeypatch.setattr(S3Bucket, "parts_from", 1 << 20)
     monkeypatch.setattr(copy_in, "PART", 5 << 20)
     source = new_bucket()
     s3.put_object(Bucket=source, Key="big", Body=BIG * 5)

@@ -15,6 +15,7 @@ from s3_server import ACCESS_KEY, SECRET_KEY, Server
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import RefusedError, StateError
 from ansible_collections.kestra_community.dr.plugins.module_utils.storage.objects import compare, copy_in, inventory, listing
+from ansible_collections.kestra_community.dr.plugins.module_utils.storage.objects.s3 import S3Bucket
 
 # What a file system, a URL, XML or JSON could get wrong. Bytes below blank, except those of white space, and keys that are
 # the beginning of others are beyond this server.
@@ -209,7 +210,7 @@ def test_by_hand_as_documented(server, s3, new_bucket, opened, take):
 
 
 def test_large_objects_go_in_parts_and_leave_none_behind(s3, new_bucket, opened, take, give, monkeypatch):
-    monkeypatch.setattr(copy_in, "PARTS_FROM", 6 << 20)
+    monkeypatch.setattr(S3Bucket, "parts_from", 6 << 20)
     monkeypatch.setattr(copy_in, "PART", 5 << 20)
     source, target = new_bucket(), new_bucket()
     body = bytes(range(256)) * (13 << 12)

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from ansible_collections.kestra_community.dr.tests.integration.object_storage import gcs_server
 from ansible_collections.kestra_community.dr.tests.integration.object_storage.s3_server import (
     ACCESS_KEY,
     PROGRAM,
@@ -19,10 +20,6 @@ from ansible_collections.kestra_community.dr.tests.integration.object_storage.s3
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "roles" / "lab" / "files" / "standin"))
 
 from kestra_standin import config, storage  # noqa: E402
-
-pytestmark = pytest.mark.skipif(
-    not PROGRAM or not os.access(PROGRAM, os.X_OK),
-    reason="no S3 server: KESTRA_DR_TEST_S3_SERVER names none (scripts/lib/s3.sh builds it)")
 
 
 @pytest.fixture(scope="module")
@@ -40,22 +37,44 @@ def configured(server, kind, bucket):
         own, bucket=bucket, **{"access-key": ACCESS_KEY, "secret-key": SECRET_KEY})}}}], environ={}))
 
 
+def answers_of(place):
+    """What a storage answers, the first time it is used."""
+    uri = place.put("/a/b/one é.txt", b"one")
+    place.put("/a/_kv/k.ion", b"{}", {"description": "d"})
+    place.make_directory("/a/empty")
+    with pytest.raises(storage.StorageError):
+        place.get("/a/none")
+    with pytest.raises(storage.StorageError):
+        place.put("/../out", b"")
+    return [uri, place.get(uri), place.exists("/a/b"), place.exists("/a/none"), place.exists("/a/empty"), place.files("/a"),
+            place.files("/none"), place.delete("/a/b"), place.delete("/a/b"), place.files("/a")]
+
+
+LEFT = {"main/", "main/a/", "main/a/_kv/", "main/a/_kv/k.ion", "main/a/empty/"}
+
+
+@pytest.mark.skipif(not PROGRAM or not os.access(PROGRAM, os.X_OK),
+                    reason="no S3 server: KESTRA_DR_TEST_S3_SERVER names none (scripts/lib/s3.sh builds it)")
 @pytest.mark.parametrize("kind", ["s3", "minio"])
 def test_the_same_answers_as_a_directory(server, tmp_path, kind):
     bucket = server.bucket(f"standin-{kind}")
-    answers = []
-    for place in (storage.LocalStorage(tmp_path, "main"), storage.opened(*configured(server, kind, bucket), "main")):
-        uri = place.put("/a/b/one é.txt", b"one")
-        place.put("/a/_kv/k.ion", b"{}", {"description": "d"})
-        place.make_directory("/a/empty")
-        with pytest.raises(storage.StorageError):
-            place.get("/a/none")
-        with pytest.raises(storage.StorageError):
-            place.put("/../out", b"")
-        answers.append([uri, place.get(uri), place.exists("/a/b"), place.exists("/a/none"), place.exists("/a/empty"),
-                        place.files("/a"), place.files("/none"), place.delete("/a/b"), place.delete("/a/b"), place.files("/a")])
-    assert answers[0] == answers[1]
+    assert answers_of(storage.opened(*configured(server, kind, bucket), "main")) == answers_of(storage.LocalStorage(tmp_path, "main"))
     s3 = server.client()
-    found = {item["Key"] for item in s3.list_objects_v2(Bucket=bucket)["Contents"]}
-    assert found == {"main/", "main/a/", "main/a/_kv/", "main/a/_kv/k.ion", "main/a/empty/"}
+    assert {item["Key"] for item in s3.list_objects_v2(Bucket=bucket)["Contents"]} == LEFT
     assert s3.head_object(Bucket=bucket, Key="main/a/_kv/k.ion")["Metadata"] == {"description": "d"}
+
+
+@pytest.mark.skipif(not gcs_server.PROGRAM or not os.access(gcs_server.PROGRAM, os.X_OK),
+                    reason="no emulator of Google Cloud Storage: KESTRA_DR_TEST_GCS names none (scripts/lib/s3.sh builds it)")
+def test_the_same_answers_as_a_directory_from_google(tmp_path, monkeypatch):
+    emulator = gcs_server.Emulator().start()
+    try:
+        bucket = emulator.bucket("standin")
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", emulator.endpoint)
+        settings = config.storage(config.Configuration([{"kestra": {"storage": {"type": "gcs", "gcs": {
+            "bucket": "standin", "project-id": "p"}}}}], environ={}))
+        assert answers_of(storage.opened(*settings, "main")) == answers_of(storage.LocalStorage(tmp_path, "main"))
+        assert {blob.name for blob in bucket.list_blobs()} == LEFT
+        assert bucket.get_blob("main/a/_kv/k.ion").metadata == {"description": "d"}
+    finally:
+        emulator.destroy()

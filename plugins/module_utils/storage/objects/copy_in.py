@@ -19,8 +19,7 @@ from .copy_out import versioned
 from .parallel import in_turn
 
 MIB = 1 << 20
-# Above this an object is written in parts. A part that fails is all that has to be sent again.
-PARTS_FROM = 256 * MIB
+# A part that fails is all that has to be sent again.
 PART = 64 * MIB
 _MOST_PARTS = 10_000
 
@@ -86,6 +85,7 @@ class Restore:
             elif wanted.drift == "deleted":
                 plan["not_copied"] += 1
             else:
+                self._bucket.require_possible(wanted)
                 self._tell(plan, wanted, found)
         self._refuse(plan)
         self._plan = plan
@@ -125,7 +125,7 @@ class Restore:
 
     def _same_parts(self, wanted, found) -> bool:
         """Whether an object was made of the parts that we would send."""
-        return wanted.size > PARTS_FROM and found.etag == tag_of_parts(
+        return wanted.size > self._bucket.parts_from and found.etag == tag_of_parts(
             digests(self._store.content(wanted.sha256), wanted.size))
 
     def _whole(self, wanted):
@@ -166,8 +166,8 @@ class Restore:
         if wanted is None or wanted.drift == "deleted":
             return
         if found is not None and not self._differs_in_content(wanted, found):
-            # Of one version, or told apart by its headers and metadata.
-            if versioned(found) and found.version == wanted.version:
+            # Of one version, or told apart by its headers and metadata; where listings tell these, they can change by themselves.
+            if versioned(found) and found.version == wanted.version and compare.difference(wanted, found) is None:
                 return
             if compare.difference(self._whole(wanted), self._bucket.head(found)) is None:
                 return
@@ -175,7 +175,7 @@ class Restore:
         self._write(wanted)
 
     def _write(self, wanted) -> None:
-        if wanted.size > PARTS_FROM:
+        if wanted.size > self._bucket.parts_from:
             self._write_parts(wanted)
         else:
             self._write_whole(wanted)
@@ -244,7 +244,7 @@ class Rewind(Restore):
         return False
 
     def _whole(self, wanted):
-        return self._bucket.head(wanted, None if moments.unversioned_mark(wanted) else wanted.version)
+        return wanted if wanted.headers else self._bucket.head(wanted, None if moments.unversioned_mark(wanted) else wanted.version)
 
     def _write_whole(self, wanted) -> None:
         if moments.unversioned_mark(wanted):

@@ -84,8 +84,8 @@ class Copy:
     def _one(self, numbered):
         number, (pinned, known) = numbered
         if known is not None:
-            return pinned, pinned._replace(sha256=known.sha256, md5=known.md5, headers=known.headers,
-                                           metadata=known.metadata)
+            about = pinned if pinned.headers else known
+            return pinned, pinned._replace(sha256=known.sha256, md5=known.md5, headers=about.headers, metadata=about.metadata)
         try:
             return pinned, self._read(number, pinned, same=True)
         except DrError as exc:

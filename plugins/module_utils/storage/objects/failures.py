@@ -1,20 +1,27 @@
 # Copyright (c) 2026, Kestra community DR contributors
 # GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a failed request to an object store means. Pure: works on what the SDK's exceptions carry, without the SDK."""
+"""What a failed request to an object store means. Pure: works on what the SDKs' exceptions carry, without the SDKs.
+
+Answers go by the codes of S3; the modules of the other providers say which of them theirs stand for.
+"""
 from __future__ import annotations
+
+import re
 
 from ...core.errors import ConfigError, ConnectError, DrError, IntegrityError, RefusedError
 
 GONE = "object_gone"
 CHANGED = "object_changed"
+# Answers of servers that do not tell, or do not know, what was asked for.
+NOT_TOLD = ("AccessDenied", "NotImplemented", "MethodNotAllowed")
 # Answers that another attempt may change, and failures to reach the server.
 _BUSY = ("SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "Throttling", "ThrottlingException",
          "TooManyRequests", "RequestLimitExceeded", "OperationAborted", "XMinioServerNotInitialized")
 _UNREACHABLE = ("EndpointConnectionError", "ConnectTimeoutError", "ReadTimeoutError", "ConnectionClosedError",
                 "ConnectionError", "HTTPClientError", "ResponseStreamingError", "IncompleteReadError", "ProxyConnectionError",
-                "ProtocolError", "ConnectionResetError", "BrokenPipeError")
-_NO_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "TokenRetrievalError")
+                "ProtocolError", "ConnectionResetError", "BrokenPipeError", "Timeout", "ChunkedEncodingError", "TransportError")
+_NO_CREDENTIALS = ("NoCredentialsError", "DefaultCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "TokenRetrievalError")
 
 # code -> (class, reason, sentence, hint)
 _CODES = {
@@ -29,6 +36,8 @@ _CODES = {
                            "Check the access key and that it belongs to this endpoint."),
     "SignatureDoesNotMatch": (ConnectError, "credentials_refused", "{endpoint} refuses the secret key.",
                               "Check the secret key; a proxy that changes requests has the same effect."),
+    "Unauthorized": (ConnectError, "credentials_refused", "{endpoint} refuses the credentials.",
+                     "Check that they are whole, still valid, and belong to this endpoint."),
     "ExpiredToken": (ConnectError, "credentials_expired", "The credentials for {endpoint} have expired.",
                      "Give new ones and run again: what was copied is not copied again."),
     "RequestTimeTooSkewed": (ConnectError, "clock_skew", "The clock of this host differs too much from that of {endpoint}.",
@@ -40,6 +49,8 @@ _CODES = {
     "InvalidObjectState": (RefusedError, "object_archived",
                            "An object of the bucket {bucket} is in an archive class and cannot be read at once.",
                            "Bring it back into a readable class; a lifecycle rule must not move Kestra's objects there."),
+    "ObjectLocked": (RefusedError, "object_locked", "An object of the bucket {bucket} is held, or must stay for a time, and cannot be "
+                     "overwritten or deleted.", "Restore into another bucket, or wait until the bucket's retention lets go."),
     "BadDigest": (IntegrityError, "torn", "What reached {endpoint} is not what was sent.",
                   "Check the copy and the network, then run again."),
     "EntityTooLarge": (RefusedError, "object_too_large", "An object is larger than {endpoint} takes.", None),
@@ -56,22 +67,21 @@ _SAME = {"403": "AccessDenied", "Forbidden": "AccessDenied", "AllAccessDisabled"
          "507": "XMinioStorageFull"}
 
 
-def of(exc, *, operation: str, bucket: str, endpoint: str) -> tuple[DrError, bool]:
-    """(the error that an exception of the SDK stands for, whether another attempt may help).
+def of(exc, answer, *, operation: str, bucket: str, endpoint: str) -> tuple[DrError, bool]:
+    """(the error that an exception of an SDK stands for, whether another attempt may help).
 
-    operation: the SDK's name of it, for example "GetObject".
+    answer: (code, status) when the server answered, else None. operation: the right that it takes, for example "s3:GetObject".
     """
-    place = {"operation": "s3:" + operation, "bucket": bucket, "endpoint": endpoint, "doing": _words(operation)}
-    response = getattr(exc, "response", None)
-    if isinstance(response, dict) and "Error" in response:
-        return _answered(response, place)
+    place = {"operation": operation, "bucket": bucket, "endpoint": endpoint, "doing": _words(operation)}
+    if answer is not None:
+        return _answered(*answer, place)
     names = [kind.__name__ for kind in type(exc).__mro__]
     if "SSLError" in names:
         return _error(ConnectError, "tls_untrusted", "The certificate of {endpoint} is not trusted, or it speaks no TLS.",
                       "Give ca_path the file with the authority that signed it.", place), False
     if any(name in names for name in _NO_CREDENTIALS):
         return _error(ConfigError, "credentials_missing", "There are no credentials for {endpoint}.",
-                      "Give them in Kestra's configuration, credentials_file, or access_key and secret_key.", place), False
+                      "Give them in Kestra's configuration, or with credentials_file.", place), False
     if any(name in names for name in _UNREACHABLE):
         return _error(ConnectError, "unreachable", "{endpoint} does not answer.",
                       "Check that it runs, its address, and the network between.", place), True
@@ -79,9 +89,7 @@ def of(exc, *, operation: str, bucket: str, endpoint: str) -> tuple[DrError, boo
                   None, place), False
 
 
-def _answered(response, place):
-    code = str(response["Error"].get("Code") or "")
-    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 0
+def _answered(code, status, place):
     code = _SAME.get(code, code)
     if code == "404":
         # A HEAD has no body that says what is missing.
@@ -103,9 +111,10 @@ def _error(kind, reason, sentence, hint, place, **detail) -> DrError:
                 detail={"operation": place["operation"], "bucket": place["bucket"], "endpoint": place["endpoint"], **detail})
 
 
-_DOING = {"List": "listing", "Get": "reading", "Head": "reading", "Put": "writing", "Upload": "writing",
-          "Create": "writing", "Complete": "writing", "Delete": "deleting", "Abort": "removing unfinished uploads"}
+_DOING = {"list": "listing", "get": "reading", "head": "reading", "put": "writing", "upload": "writing",
+          "create": "writing", "update": "writing", "complete": "writing", "delete": "deleting", "abort": "removing unfinished uploads"}
 
 
 def _words(operation: str) -> str:
-    return next((words for start, words in _DOING.items() if operation.startswith(start)), operation)
+    verb = re.split("[:./]", operation)[-1].lower()
+    return next((words for start, words in _DOING.items() if verb.startswith(start)), operation)

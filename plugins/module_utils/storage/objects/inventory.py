@@ -10,8 +10,7 @@ import time
 
 from ...core.errors import DrError, RefusedError
 from .. import part, pinned
-from . import lifecycle, listing, moments, mutable
-from .client import NOT_TOLD
+from . import failures, lifecycle, listing, moments, mutable
 
 _EXAMPLES = 10
 _SHOWN_EVERY = 1000
@@ -22,7 +21,7 @@ _WRONG_TIMES = ("VERSITYGW",)
 
 
 def about(bucket, retention_days=None, settle=True) -> dict:
-    """What can be told of a bucket without listing it: {server, versioning, encryption, server_time, lifecycle,
+    """What can be told of a bucket without listing it: {server, versioning, encryption, server_time, provider, lifecycle,
     unfinished_uploads}.
 
     settle: return when nothing that is written from now on is of the second of server_time, so that this can be given as
@@ -32,7 +31,7 @@ def about(bucket, retention_days=None, settle=True) -> dict:
     rules = bucket.lifecycle_rules()
     found = {"server": facts["server"],
              "versioning": {"Enabled": "enabled", "Suspended": "suspended"}.get(facts["versioning"], "off"),
-             "encryption": facts["encryption"], "server_time": facts["server_time"],
+             "encryption": facts["encryption"], "server_time": facts["server_time"], "provider": facts["provider"],
              "lifecycle": {"known": rules is not None,
                            "problems": lifecycle.problems(rules or (), bucket.place.prefix, retention_days)},
              "unfinished_uploads": _unfinished(bucket)}
@@ -43,9 +42,10 @@ def about(bucket, retention_days=None, settle=True) -> dict:
 
 def _unfinished(bucket):
     try:
-        return [key for key, _upload in itertools.islice(bucket.unfinished_uploads(), _EXAMPLES)]
+        found = bucket.unfinished_uploads()
+        return None if found is None else [key for key, _upload in itertools.islice(found, _EXAMPLES)]
     except DrError as exc:
-        if exc.detail.get("code") in NOT_TOLD:
+        if exc.detail.get("code") in failures.NOT_TOLD:
             return None
         raise
 

@@ -41,16 +41,16 @@ def _problem(rule, what, days, message) -> dict:
 
 def _expiry(name, rule) -> list:
     expiry = rule.get("Expiration") or {}
-    if not expiry.get("Days") and not expiry.get("Date"):
+    if expiry.get("Days") is None and not expiry.get("Date"):
         return []
-    when = f"after {expiry['Days']} days" if expiry.get("Days") else f"on {expiry['Date']}"
+    when = f"on {expiry['Date']}" if expiry.get("Date") else f"after {expiry['Days']} days"
     return [_problem(name, "expires", expiry.get("Days"),
                      f"The lifecycle rule {name} deletes Kestra's objects {when}, whether Kestra still names them or not.")]
 
 
 def _versions(name, rule, retention_days) -> list:
     days = (rule.get("NoncurrentVersionExpiration") or {}).get("NoncurrentDays")
-    if not days or retention_days is None or days >= retention_days:
+    if days is None or retention_days is None or days >= retention_days:
         return []
     return [_problem(name, "versions_expire", days,
                      f"The lifecycle rule {name} deletes earlier versions after {days} days; recovery points that are kept "

@@ -4,8 +4,8 @@
 """The list of a bucket: one JSON line per object, gzip, sorted, read and written as a stream.
 
 A line: {"k": key below the prefix, "s": size, "e": entity tag, "t": when it was written, "v": version id, "h": sha256,
-"m": md5, "c": headers, "u": user metadata, "d": drift}. Empty members are left out. A list taken at the pin has no digests,
-headers and metadata; they come when the objects are read.
+"m": md5, "c": headers, "u": user metadata, "d": drift}. Empty members are left out. A list taken at the pin has no digests, and
+no headers and metadata unless the server lists them; they come when the objects are read.
 "d" says that the object was not the same when it was to be copied: "deleted" (there is no copy of it) or "changed"
 (what is listed is the copy, which is younger than the pin).
 """

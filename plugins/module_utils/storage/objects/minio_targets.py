@@ -18,7 +18,7 @@ import urllib.parse
 from ...core.errors import ConfigError, ConnectError, ToolError
 from ...core.secrets import memory_file
 from . import failures
-from .client import trusted
+from .bucket import trusted
 
 _ROUNDS = 8192
 _PBKDF2_AES = b"\x02"
@@ -103,7 +103,7 @@ class Targets:
             try:
                 answer = session.send(request.prepare())
             except (botocore.exceptions.BotoCoreError, OSError) as exc:
-                raise failures.of(exc, operation="SetBucketTarget", bucket=place.bucket, endpoint=place.shown)[0] from None
+                raise failures.of(exc, None, operation="s3:SetBucketTarget", bucket=place.bucket, endpoint=place.shown)[0] from None
             finally:
                 session.close()
         if answer.status_code == 200:

@@ -4,20 +4,29 @@
 """The option group object_storage. Must be kept in sync with plugins/doc_fragments/object_storage.py."""
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 
-from ...core.environment_file import private_environment
+from ...core.environment_file import parse_environment, private_text
 from ...core.errors import ConfigError
 from ...core.secrets import SHORTEST
 from ...kestra import buckets
 from ...kestra import options as kestra_options
 
+KINDS = ("s3", "gcs", "azure")
 _DEFAULT_REGION = "us-east-1"
+# What credentials_file may hold for each kind, and what it has to; the one of gcs is JSON.
+_NAMES = {
+    "s3": {"access_key": "AWS_ACCESS_KEY_ID", "secret_key": "AWS_SECRET_ACCESS_KEY", "session_token": "AWS_SESSION_TOKEN"},
+    "azure": {"access_key": "AZURE_STORAGE_ACCOUNT", "secret_key": "AZURE_STORAGE_KEY", "session_token": "AZURE_STORAGE_SAS_TOKEN",
+              "connection_string": "AZURE_STORAGE_CONNECTION_STRING"},
+}
 
 
 def argument_spec() -> dict:
     """The options of every module that talks to an object store."""
     return {
+        "type": {"type": "str", "choices": list(KINDS)},
         "endpoint": {"type": "str"},
         "region": {"type": "str"},
         "bucket": {"type": "str"},
@@ -50,18 +59,23 @@ REQUIRED_TOGETHER = [("access_key", "secret_key")]
 
 @dataclass(frozen=True)
 class Place:
-    """A bucket and how it opens. endpoint: None is Amazon's own. prefix: empty, or ends with a slash.
+    """A bucket and how it opens. kind: one of KINDS. endpoint: None is the provider's own. prefix: empty, or ends with a slash.
 
-    access_key: None leaves it to the SDK (environment, profile, the machine's own role). patience: seconds.
+    Without credentials it is left to the SDK (environment, profile, the machine's own role). access_key, secret_key,
+    session_token: of azure the account, its key, a shared access signature. connection_string: of azure. service_account: of
+    gcs, the JSON text of its key file. patience: seconds.
     """
 
     bucket: str
     endpoint: str | None = None
     region: str = _DEFAULT_REGION
     prefix: str = ""
+    kind: str = "s3"
     access_key: str | None = None
     secret_key: str | None = field(default=None, repr=False)
     session_token: str | None = field(default=None, repr=False)
+    connection_string: str | None = field(default=None, repr=False)
+    service_account: str | None = field(default=None, repr=False)
     addressing: str = "path"
     ca_path: str | None = None
     ca_pem: str | None = None
@@ -73,30 +87,41 @@ class Place:
     @property
     def shown(self) -> str:
         """Whom we talk to, for messages."""
-        return self.endpoint or f"Amazon S3 ({self.region})"
+        return self.endpoint or {"s3": f"Amazon S3 ({self.region})", "gcs": "Google Cloud Storage", "azure": "Azure"}[self.kind]
 
     def secrets(self) -> list:
         """What must not be shown."""
-        return [secret for secret in (self.secret_key, self.session_token, self.client_pem) if secret]
+        found = (self.secret_key, self.session_token, self.client_pem, self.connection_string, self.service_account,
+                 _member(self.service_account, "private_key"))
+        return [secret for secret in found if secret]
 
     def fingerprint(self) -> dict:
         """What tells this place from another one, without secrets."""
-        return {"endpoint": self.endpoint, "region": self.region, "bucket": self.bucket, "prefix": self.prefix}
+        return {"type": self.kind, "endpoint": self.endpoint, "region": self.region, "bucket": self.bucket, "prefix": self.prefix}
 
     def facts(self) -> dict:
         """What modules return of it."""
         return self.fingerprint()
 
 
-def resolve(params, known=None, environment=None) -> Place:
+def _member(text, name):
+    """A member of a JSON object, None where the text is none, or lacks it."""
+    try:
+        return json.loads(text or "{}").get(name)
+    except (ValueError, AttributeError):
+        return None
+
+
+def resolve(params, known=None, credentials=None) -> Place:
     """Options win over Kestra's configuration. Pure. Raises ConfigError.
 
-    known: kestra.buckets.settings() or None. environment: of credentials_file, or None. Kestra's credentials go with
-    Kestra's own endpoint only.
+    known: kestra.buckets.settings() or None. credentials: of credentials_file, as read_credentials() gives them, or None.
+    Kestra's credentials go with Kestra's own endpoint only.
     """
     known = known or {}
-    endpoint = params["endpoint"] or known.get("endpoint")
-    own = endpoint == known.get("endpoint")
+    kind = kind_of(params, known)
+    endpoint = params["endpoint"] or (known.get("endpoint") if kind == known.get("kind", kind) else None)
+    own = (kind, endpoint) == (known.get("kind", kind), known.get("endpoint"))
     bucket = params["bucket"] or known.get("bucket")
     if not bucket:
         raise ConfigError("Nothing names the bucket.", reason="config_missing",
@@ -106,11 +131,14 @@ def resolve(params, known=None, environment=None) -> Place:
                           hint="Give it as https://host:port.")
     if params["parallel"] < 1 or params["patience"] < 0:
         raise ConfigError("parallel must be at least 1 and patience must not be negative.", reason="bad_option")
+    if kind == "gcs" and params["secret_key"]:
+        raise ConfigError("Google Cloud Storage is opened with a service account, not with a secret key.", reason="bad_option",
+                          hint="Give its JSON file with credentials_file.")
     prefix = params["prefix"] if params["prefix"] is not None else (known.get("prefix") if own else None)
     verify = params["validate_certs"]
     return Place(
-        bucket=bucket, endpoint=endpoint, region=params["region"] or (own and known.get("region")) or _DEFAULT_REGION,
-        prefix=_with_slash(prefix), **_credentials(params, known if own else {}, environment),
+        bucket=bucket, kind=kind, endpoint=endpoint, region=params["region"] or (own and known.get("region")) or _DEFAULT_REGION,
+        prefix=_with_slash(prefix), **_credentials(params, known if own else {}, credentials),
         addressing=params["addressing"] or (own and known.get("addressing")) or ("path" if endpoint else "virtual"),
         ca_path=params["ca_path"], ca_pem=known.get("ca_pem") if own else None,
         client_pem=known.get("client_pem") if own else None,
@@ -118,25 +146,41 @@ def resolve(params, known=None, environment=None) -> Place:
         parallel=params["parallel"], patience=params["patience"])
 
 
+def kind_of(params, known) -> str:
+    """Which of KINDS options and Kestra's configuration mean. Pure."""
+    return params["type"] or (known or {}).get("kind") or "s3"
+
+
 def _with_slash(prefix) -> str:
     return prefix.rstrip("/") + "/" if prefix and prefix.strip("/") else ""
 
 
-def _credentials(params, known, environment) -> dict:
+def _credentials(params, known, credentials) -> dict:
     if params["secret_key"]:
         return {name: params[name] for name in ("access_key", "secret_key", "session_token")}
-    if environment is not None:
-        found = {"access_key": environment.get("AWS_ACCESS_KEY_ID"), "secret_key": environment.get("AWS_SECRET_ACCESS_KEY"),
-                 "session_token": environment.get("AWS_SESSION_TOKEN")}
-        if not found["access_key"] or not found["secret_key"]:
-            raise ConfigError("The file of credentials lacks AWS_ACCESS_KEY_ID or AWS_SECRET_ACCESS_KEY.",
-                              reason="credentials_missing")
-        return found
+    if credentials is not None:
+        return credentials
     if known.get("role"):
         raise ConfigError("Kestra takes on a role for its storage (sts-role-arn), which is not covered.",
                           reason="unsupported_credentials",
                           hint="Give credentials that may read the bucket with credentials_file.")
-    return {name: known.get(name) for name in ("access_key", "secret_key", "session_token")}
+    return {name: known.get(name) for name in ("access_key", "secret_key", "session_token", "connection_string", "service_account")}
+
+
+def read_credentials(kind, text, where) -> dict:
+    """The members of a Place that the text of credentials_file holds. Pure. Raises ConfigError."""
+    if kind == "gcs":
+        if _member(text, "type") != "service_account":
+            raise ConfigError(f"{where} is not the JSON file of a service account.", reason="credentials_missing",
+                              hint="Make a key of the service account (JSON) and name its file.")
+        return {"service_account": text}
+    environment = parse_environment(text, where)
+    found = {name: environment.get(variable) for name, variable in _NAMES[kind].items()}
+    if not (found["access_key"] and (found["secret_key"] or found["session_token"] and kind == "azure")
+            or found.get("connection_string")):
+        raise ConfigError(f"The file of credentials lacks {_NAMES[kind]['access_key']} or {_NAMES[kind]['secret_key']}.",
+                          reason="credentials_missing")
+    return found
 
 
 def of_kestra(module, redactor, configuration, credentials_file=None) -> Place | None:
@@ -149,7 +193,7 @@ def of_kestra(module, redactor, configuration, credentials_file=None) -> Place |
 
 def of_target(module, redactor, source: Place) -> Place:
     """The Place that a module's option target names: a replica has the keys of its source. Raises ConfigError."""
-    place = of_module(module, redactor, dict(module.params["target"], prefix=source.prefix,
+    place = of_module(module, redactor, dict(module.params["target"], type=source.kind, prefix=source.prefix,
                                              parallel=source.parallel, patience=source.patience))
     if (place.endpoint, place.bucket) == (source.endpoint, source.bucket):
         raise ConfigError(f"The target is the source itself: the bucket {place.bucket} at {place.shown}.", reason="same_bucket",
@@ -163,8 +207,11 @@ def of_module(module, redactor, params=None, configuration=None) -> Place:
     if params is None:
         params, configuration = module.params, kestra_options.read_of(module, redactor)
     known = buckets.settings(configuration) if configuration is not None else None
-    environment = private_environment(params["credentials_file"], "credentials_file") if params["credentials_file"] else None
-    place = resolve(params, known, environment)
+    credentials = None
+    if params["credentials_file"]:
+        credentials = read_credentials(kind_of(params, known), private_text(params["credentials_file"], "credentials_file"),
+                                       params["credentials_file"])
+    place = resolve(params, known, credentials)
     for secret in place.secrets():
         if len(secret) < SHORTEST:
             raise ConfigError(f"A secret of the object storage is shorter than {SHORTEST} characters: it cannot be kept out "

@@ -23,7 +23,7 @@ _LEFT_FOR = timedelta(hours=1)
 
 def measure(source, target, limit: float, server_time: str) -> dict:
     """{seconds: until it was in the target, None when it was not there within the limit, limit, replica: whether the target says
-    that it is one, left: why something of it could not be removed, or None}. server_time: of inventory.about() of the source."""
+    that it is one, None when nobody tells, left: why something of it could not be removed, or None}. server_time: of inventory.about() of the source."""
     left = _sweep((source, target), clock.utc_text(clock.parse_utc(server_time) - _LEFT_FOR))
     name = uuid.uuid4().hex
     here, there = source.below(PROBES + name), target.below(PROBES + name)
@@ -33,7 +33,7 @@ def measure(source, target, limit: float, server_time: str) -> dict:
         begun = time.monotonic()
         here.write(Entry("", len(content), "", ""), io.BytesIO(content), base64.b64encode(digest).decode())
         arrived, seconds = _arrived(there, len(content), begun, limit)
-        replica = None if arrived is None else there.replicated(arrived) == "REPLICA"
+        replica = None if arrived is None or there.own_replication else there.replicated(arrived) == "REPLICA"
     finally:
         left = _remove((here, there)) or left
     return {"seconds": seconds, "limit": limit, "replica": replica, "left": left}

@@ -26,7 +26,7 @@ def prove(source, target, *, limit, percent=100, seed="", probing=True, retentio
     """Collects what replication.judge() judges, and its judgement: {source, target, rules, covering, lag, objects, status,
     problems, risks, verdict: "proved"|"not_proved"}.
 
-    source, target: client.Bucket with the same prefix. limit: seconds until an object has to be there. percent, seed: of the
+    source, target: bucket.Bucket with the same prefix. limit: seconds until an object has to be there. percent, seed: of the
     objects whose status is asked for. probing: measure the lag. What fails at the target is a problem, at the source an error.
     """
     progress.phase("configuration")
@@ -34,7 +34,7 @@ def prove(source, target, *, limit, percent=100, seed="", probing=True, retentio
     rules = None if rules is None else [replication.described(rule) for rule in rules.get("Rules") or ()]
     found = {
         "source": _about(source, retention_days), "target": None, "target_error": None, "target_bucket": target.place.bucket,
-        "rules": rules, "covering": replication.covering(rules or (), source.place.prefix, target.place.bucket),
+        "rules": rules, "own": source.own_replication, "covering": replication.covering(rules or (), source.place.prefix, target.place.bucket),
         "lag": None, "objects": None, "probe_left": None, "probing": probing}
     status = Statuses(source, percent, seed, _recent(found["source"]["server_time"], limit))
     try:
@@ -57,7 +57,7 @@ def prove(source, target, *, limit, percent=100, seed="", probing=True, retentio
             status.count(entry, said)
     found["status"] = status.counts
     problems, risks = replication.judge(found)
-    for name in ("target_bucket", "target_error", "probe_left", "probing"):
+    for name in ("target_bucket", "target_error", "probe_left", "probing", "own"):
         del found[name]
     return dict(found, problems=problems, risks=risks, verdict="not_proved" if problems else "proved")
 
@@ -87,8 +87,8 @@ class Statuses:
         return entry.modified >= self._recent
 
     def ask(self, entry, whatever=False):
-        """What the server says of an object, None when it is not asked. whatever: asked also outside the sample."""
-        if not whatever and not sampled(entry.path, self._percent, self._seed):
+        """What the server says of an object, None when it is not asked, or never tells. whatever: asked also outside the sample."""
+        if self._source.own_replication or not (whatever or sampled(entry.path, self._percent, self._seed)):
             return None
         try:
             return _SAID.get(self._source.replicated(entry), "none")

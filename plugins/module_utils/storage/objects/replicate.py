@@ -12,13 +12,13 @@ _TO_BE_MADE = "(the server names it when it is made)"
 
 
 def present(source, target, name, *, arn=None, role=None, delete_markers=True, others="keep", check_mode=False) -> dict:
-    """{changed, rule, versions_switched_on: names of the buckets, target_made, before, after}. source, target: client.Bucket.
+    """{changed, rule, versions_switched_on: names of the buckets, target_made, before, after}. source, target: bucket.Bucket.
 
     arn: of the target as the source's server knows it; else Amazon's, or at MinIO that of a target which is there or is made.
     """
+    config = _rules(source)
     facts = source.facts()
     minio = facts["server"] == replication.MINIO or replication.minios(arn or "")
-    config = _rules(source)
     unversioned = [bucket for bucket, about in ((source, facts), (target, target.facts())) if about["versioning"] != "Enabled"]
     targets = minio_targets.Targets(source.place) if minio and not arn else None
     known = minio_targets.find(targets.all(), target.place) if targets else None
@@ -58,6 +58,9 @@ def absent(source, name, *, check_mode=False) -> dict:
 
 
 def _rules(source) -> dict:
+    if source.own_replication:
+        raise RefusedError(f"{source.place.shown} has no rules of replication that could be set here: {source.own_replication}.",
+                           reason="replication_unsupported", hint="Set it up with the provider's own means.")
     config = source.replication()
     if config is None:
         raise RefusedError(f"The server of the bucket {source.place.bucket} has no replication, or does not tell its rules to these "

@@ -46,7 +46,7 @@ def minios(arn: str) -> bool:
 def with_rule(config, name, prefix, arn, *, role=None, minio=False, delete_markers=True, others="keep") -> dict:
     """The configuration with a rule of ours in it; what else somebody has put into that rule stays. Raises DrError.
 
-    config: client.Bucket.replication(). others: what other rules may do, "keep" or "refuse".
+    config: bucket.Bucket.replication(). others: what other rules may do, "keep" or "refuse".
     """
     rules = list(config.get("Rules") or ())
     foreign = [rule for rule in rules if rule.get("ID") != name]
@@ -129,6 +129,10 @@ def _setup(found):
     source, target = found["source"], found["target"]
     if found["target_error"]:
         yield _item("target_unusable", f"The target cannot be looked at: {found['target_error']}")
+    if found["own"]:
+        yield _item("rules_unknown", f"What copies the objects of {source['bucket']} into {found['target_bucket']} cannot be told: "
+                                     f"{found['own']}.")
+        return
     for side, about in (("source", source), ("target", target)):
         if about and about["versioning"] != "enabled":
             yield _item("versioning", f"The {side} {about['bucket']} does not keep versions (versioning is {about['versioning']}), "

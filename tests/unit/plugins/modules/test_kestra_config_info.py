@@ -74,7 +74,7 @@ def test_a_host_name_from_the_environment_is_not_masked(files):
 
 @pytest.mark.parametrize("text, reason", [
     ("kestra: {repository.type: h2, queue.type: h2, storage.type: local}", "unsupported_repository"),
-    ("kestra: {repository.type: postgres, queue.type: postgres, storage.type: gcs}", "unsupported_storage"),
+    ("kestra: {repository.type: postgres, queue.type: postgres, storage.type: seaweedfs}", "unsupported_storage"),
 ])
 def test_refuses_by_name_unless_told_only_to_describe(text, reason):
     result = run(kestra_config_info, config={"text": text})

@@ -1,43 +1,33 @@
 # Copyright (c) 2026, Kestra community DR contributors
 # GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Kestra's internal storage in a bucket, through the official SDK."""
+"""Kestra's internal storage in a bucket, whoever's it is."""
 from __future__ import annotations
 
 import contextlib
 
-import boto3
-import botocore.config
-from botocore.exceptions import BotoCoreError, ClientError
-
 from .storage import LocalStorage, StorageError
-
-
-@contextlib.contextmanager
-def _told(uri):
-    try:
-        yield
-    except (BotoCoreError, ClientError) as error:
-        raise StorageError("%s: %s" % (uri, error)) from None
 
 
 class BucketStorage:
     """The same as LocalStorage in a bucket: every directory above an object has an empty one of its name with a slash,
-    and what would be in a side file is the object's user metadata. Keys begin without a slash, as since Kestra 0.23."""
+    and what would be in a side file is the object's user metadata. Keys begin without a slash, as since Kestra 0.23.
+
+    Each provider's has _open(settings), _keys(start), _write(key, content, metadata), _read(key), _remove(key), and ERRORS."""
 
     SCHEME = LocalStorage.SCHEME
 
     def __init__(self, settings, tenant=None):
-        self._bucket = settings["bucket"]
         self._prefix = "".join(part.strip("/") + "/" for part in (settings["path"] or "", tenant or "") if part.strip("/"))
         self._made = set()
-        how = {"s3": {"addressing_style": "path" if settings["path_style"] else "virtual"}, "max_pool_connections": 50}
-        if hasattr(botocore.config.Config(), "request_checksum_calculation"):
-            how.update(request_checksum_calculation="when_required", response_checksum_validation="when_required")
-        self._client = boto3.client(
-            "s3", endpoint_url=settings["endpoint"], region_name=settings["region"] or "us-east-1",
-            aws_access_key_id=settings["access_key"], aws_secret_access_key=settings["secret_key"],
-            config=botocore.config.Config(**how))
+        self._open(settings)
+
+    @contextlib.contextmanager
+    def _told(self, uri):
+        try:
+            yield
+        except self.ERRORS as error:
+            raise StorageError("%s: %s" % (uri, error)) from None
 
     def _key(self, uri):
         if uri.startswith(self.SCHEME):
@@ -46,10 +36,6 @@ class BucketStorage:
             raise StorageError("Invalid storage path %s" % uri)
         return self._prefix + uri.strip("/")
 
-    def _keys(self, start):
-        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=start)
-        return [item["Key"] for page in pages for item in page.get("Contents", ())]
-
     def missing(self):
         """Whether it is there is not asked: Kestra's health does not tell of a bucket."""
         return False
@@ -57,10 +43,9 @@ class BucketStorage:
     def put(self, path, content, metadata=None):
         """Write an object (bytes) and the marks of the directories above it; returns the URI."""
         key = self._key(path)
-        with _told(path):
+        with self._told(path):
             self._mark(key.rpartition("/")[0])
-            self._client.put_object(Bucket=self._bucket, Key=key, Body=content,
-                                    Metadata={name: str(value) for name, value in (metadata or {}).items()})
+            self._write(key, content, {name: str(value) for name, value in (metadata or {}).items()})
         return self.SCHEME + path
 
     def _mark(self, directory):
@@ -68,13 +53,13 @@ class BucketStorage:
         for number in range(1, len(parts) + 1):
             mark = "/".join(parts[:number]) + "/"
             if mark != "/" and mark not in self._made:
-                self._client.put_object(Bucket=self._bucket, Key=mark, Body=b"")
+                self._write(mark, b"", {})
                 self._made.add(mark)
 
     def get(self, uri):
         """An object's bytes."""
-        with _told(uri):
-            return self._client.get_object(Bucket=self._bucket, Key=self._key(uri))["Body"].read()
+        with self._told(uri):
+            return self._read(self._key(uri))
 
     def exists(self, uri):
         """True for an object or directory."""
@@ -90,7 +75,7 @@ class BucketStorage:
         key = self._key(uri)
         gone = [found for found in self._keys(key) if found == key or found.startswith(key + "/")]
         for found in gone:
-            self._client.delete_object(Bucket=self._bucket, Key=found)
+            self._remove(found)
         self._made.clear()
         return bool(gone)
 

@@ -183,12 +183,15 @@ def storage(configuration):
     base = "kestra.storage.%s." % kind
     if kind == "local":
         return kind, {"base": configuration.get(base + "base-path", "/tmp/kestra/storage")}
-    if kind not in ("s3", "minio"):
+    names = {"gcs": ("bucket", "project-id", "service-account", "path"),
+             **dict.fromkeys(("s3", "minio"), ("endpoint", "region", "bucket", "access-key", "secret-key", "path"))}
+    if kind not in names:
         raise ConfigurationError("this stand-in has no storage of type %s" % kind)
-    found = {name.replace("-", "_"): configuration.get(base + name)
-             for name in ("endpoint", "region", "bucket", "access-key", "secret-key", "path")}
+    found = {name.replace("-", "_"): configuration.get(base + name) for name in names[kind]}
     if not found["bucket"]:
         raise ConfigurationError(base + "bucket is not set")
+    if kind == "gcs":
+        return kind, found
     if kind == "minio" and found["endpoint"] and "://" not in found["endpoint"]:
         scheme = "https" if configuration.flag(base + "secure", False) else "http"
         found["endpoint"] = "%s://%s:%s" % (scheme, found["endpoint"], configuration.get(base + "port", 9000))

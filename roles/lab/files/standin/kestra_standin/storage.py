@@ -120,8 +120,12 @@ def opened(kind, settings, tenant=None):
     """The storage that config.storage() tells of."""
     if kind == "local":
         return LocalStorage(settings["base"], tenant)
-    from .bucket import BucketStorage  # needs the SDK
-    return BucketStorage(settings, tenant)
+    # Each needs its SDK.
+    if kind == "gcs":
+        from .bucket_gcs import GcsStorage
+        return GcsStorage(settings, tenant)
+    from .bucket_s3 import S3Storage
+    return S3Storage(settings, tenant)
 
 
 def namespace_path(namespace):

@@ -20,7 +20,7 @@ def test_s3():
     found = settings("s3", endpoint="https://s3.example.com/", region="eu-central-1", bucket="kestra", path="data",
                      accessKey="key", secretKey="sesame-1", forcePathStyle=True)
     assert found == {
-        "type": "s3", "endpoint": "https://s3.example.com", "region": "eu-central-1", "bucket": "kestra", "prefix": "data",
+        "type": "s3", "kind": "s3", "endpoint": "https://s3.example.com", "region": "eu-central-1", "bucket": "kestra", "prefix": "data",
         "access_key": "key", "secret_key": "sesame-1", "session_token": None, "role": None, "addressing": "path",
         "validate_certs": True, "ca_pem": None, "client_pem": None}
 
@@ -61,7 +61,14 @@ def test_minio_and_its_certificates():
     assert not found["validate_certs"] and settings("minio", bucket="x", endpoint="m")["validate_certs"]
 
 
+def test_google():
+    found = settings("gcs", bucket="kestra", projectId="p", serviceAccount='{"type": "service_account"}', path="data")
+    assert found == {"type": "gcs", "kind": "gcs", "endpoint": None, "bucket": "kestra", "prefix": "data",
+                     "service_account": '{"type": "service_account"}'}
+    assert settings("gcs", {"STORAGE_EMULATOR_HOST": "localhost:4443"}, bucket="kestra")["endpoint"] == "http://localhost:4443"
+
+
 def test_other_storages():
     with pytest.raises(ConfigError) as caught:
-        settings("gcs", bucket="kestra")
-    assert caught.value.reason == "unsupported_storage" and "gcs" in caught.value.message
+        settings("seaweedfs", prefix="kestra")
+    assert caught.value.reason == "unsupported_storage" and "seaweedfs" in caught.value.message

@@ -226,7 +226,6 @@ def typed(repository="postgres", queue="postgres", storage="local"):
     (typed("mysql", "memory"), "unsupported_queue", "memory"),
     (typed("elasticsearch", "memory"), "unsupported_queue", "memory"),
     (typed("elasticsearch", "postgres"), "mixed_backends", "postgres"),
-    (typed(storage="gcs"), "unsupported_storage", "gcs"),
     (typed(storage="azure"), "unsupported_storage", "azure"),
     (typed(storage="seaweedfs"), "unsupported_storage", "seaweedfs"),
     (typed(storage="floppy"), "unsupported_storage", "unknown"),
@@ -238,11 +237,11 @@ def test_refused_by_name_with_what_to_do(found, reason, word):
 
 
 def test_only_the_components_asked_for_count():
-    found = typed(storage="gcs")
+    found = typed(storage="seaweedfs")
     found.require_supported(["database"])
-    assert [problem["component"] for problem in typed("h2", "h2", "gcs").problems()] == ["repository", "storage"]
+    assert [problem["component"] for problem in typed("h2", "h2", "seaweedfs").problems()] == ["repository", "storage"]
     for database, queue in (("postgres", "postgres"), ("mysql", "mysql"), ("elasticsearch", "kafka")):
-        for storage in ("local", "s3", "minio"):
+        for storage in ("local", "s3", "minio", "gcs"):
             typed(database, queue, storage).require_supported(["repository", "queue", "database", "storage"])
 
 
@@ -277,7 +276,7 @@ def test_storages_are_described_without_their_secrets(text, expected):
     kind = text.partition(":")[0]
     found = make(f"kestra:\n  storage:\n    type: {kind}\n    {text}\n")
     described = found.describe()
-    assert described["storage"] == {"type": kind, "covered": kind in ("s3", "minio"), **expected}
+    assert described["storage"] == {"type": kind, "covered": kind in ("s3", "minio", "gcs"), **expected}
     assert "AKIA1" not in json.dumps(described) and "sk1" not in json.dumps(described)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import botocore.exceptions
 import pytest
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import ConfigError, ConnectError
-from ansible_collections.kestra_community.dr.plugins.module_utils.storage.objects import failures
+from ansible_collections.kestra_community.dr.plugins.module_utils.storage.objects import failures, s3
 
 PLACE = {"bucket": "kestra", "endpoint": "https://s3.example.com"}
 
@@ -15,7 +15,7 @@ PLACE = {"bucket": "kestra", "endpoint": "https://s3.example.com"}
 def answered(code, status=400, operation="GetObject"):
     exc = botocore.exceptions.ClientError(
         {"Error": {"Code": code, "Message": "the secret is sesame"}, "ResponseMetadata": {"HTTPStatusCode": status}}, operation)
-    return failures.of(exc, operation=operation, **PLACE)
+    return failures.of(exc, s3.answer(exc), operation=f"s3:{operation}", **PLACE)
 
 
 @pytest.mark.parametrize(("code", "status", "operation", "reason"), [
@@ -65,7 +65,7 @@ def test_a_right_that_is_missing_is_named():
     (botocore.exceptions.NoCredentialsError(), "credentials_missing", False),
     (botocore.exceptions.ParamValidationError(report="x"), "storage_error", False)])
 def test_failures_without_an_answer(exc, reason, again):
-    error, may = failures.of(exc, operation="GetObject", **PLACE)
+    error, may = failures.of(exc, s3.answer(exc), operation="s3:GetObject", **PLACE)
     assert (error.reason, may) == (reason, again)
 
 

@@ -12,10 +12,11 @@ DEFAULTS = {name: spec.get("default") for name, spec in options.argument_spec().
 KNOWN = {"type": "s3", "endpoint": "https://minio:9000", "region": "eu", "bucket": "kestra", "prefix": "data", "role": None,
          "access_key": "key", "secret_key": "sesame-1", "session_token": None, "addressing": "path", "validate_certs": True,
          "ca_pem": "PEM", "client_pem": None}
+SERVICE_ACCOUNT = '{"type": "service_account", "client_email": "kestra@example.com", "private_key": "-----BEGIN PRIVATE KEY-----\\nx\\n"}'
 
 
-def place(known=None, environment=None, **params):
-    return options.resolve(dict(DEFAULTS, **params), known, environment)
+def place(known=None, credentials=None, **params):
+    return options.resolve(dict(DEFAULTS, **params), known, credentials)
 
 
 def test_kestras_own():
@@ -39,13 +40,42 @@ def test_kestras_credentials_do_not_go_to_another_endpoint():
 
 
 def test_a_file_of_credentials():
-    found = place(KNOWN, {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "sesame-2", "AWS_SESSION_TOKEN": "token-1"},
-                  credentials_file="/x")
+    text = "AWS_ACCESS_KEY_ID=a\nAWS_SECRET_ACCESS_KEY=sesame-2\nAWS_SESSION_TOKEN=token-1\n"
+    found = place(KNOWN, options.read_credentials("s3", text, "/x"), credentials_file="/x")
     assert (found.access_key, found.secret_key, found.session_token) == ("a", "sesame-2", "token-1")
     assert found.secrets() == ["sesame-2", "token-1"]
+
+
+@pytest.mark.parametrize(("kind", "text", "members"), [
+    ("azure", "AZURE_STORAGE_CONNECTION_STRING='AccountName=a;AccountKey=sesame=='\n", {"connection_string": "AccountName=a;AccountKey=sesame=="}),
+    ("azure", "AZURE_STORAGE_ACCOUNT=a\nAZURE_STORAGE_KEY=sesame\n", {"access_key": "a", "secret_key": "sesame"}),
+    ("azure", "AZURE_STORAGE_ACCOUNT=a\nAZURE_STORAGE_SAS_TOKEN='sv=1&sig=sesame'\n", {"access_key": "a", "session_token": "sv=1&sig=sesame"}),
+    ("gcs", SERVICE_ACCOUNT, {"service_account": SERVICE_ACCOUNT})])
+def test_files_of_credentials_of_the_other_clouds(kind, text, members):
+    found = place(None, options.read_credentials(kind, text, "/x"), type=kind, bucket="x")
+    assert {name: getattr(found, name) for name in members} == members and found.kind == kind
+    assert found.secrets() and not any(secret in repr(found) + str(found.facts()) for secret in found.secrets())
+
+
+@pytest.mark.parametrize(("kind", "text"), [
+    ("s3", "AWS_ACCESS_KEY_ID=a\n"), ("azure", "AZURE_STORAGE_ACCOUNT=a\n"), ("gcs", "AWS_ACCESS_KEY_ID=a\n"), ("gcs", "[]"),
+    ("gcs", '{"type": "authorized_user", "refresh_token": "sesame"}')])
+def test_files_that_lack_credentials(kind, text):
     with pytest.raises(ConfigError) as caught:
-        place(KNOWN, {"AWS_ACCESS_KEY_ID": "a"}, credentials_file="/x")
-    assert caught.value.reason == "credentials_missing"
+        options.read_credentials(kind, text, "/x")
+    assert caught.value.reason == "credentials_missing" and "sesame" not in str(caught.value.to_result())
+
+
+def test_kestras_bucket_of_google():
+    known = {"type": "gcs", "kind": "gcs", "endpoint": None, "bucket": "kestra", "prefix": "data", "service_account": SERVICE_ACCOUNT}
+    found = place(known)
+    assert (found.kind, found.endpoint, found.bucket, found.prefix) == ("gcs", None, "kestra", "data/")
+    assert found.shown == "Google Cloud Storage" and "PRIVATE" in found.secrets()[1]
+    # Kestra's credentials go neither to another endpoint nor to another provider.
+    assert place(known, endpoint="https://private").service_account is None and place(known, type="s3").prefix == ""
+    with pytest.raises(ConfigError) as caught:
+        place(known, access_key="a", secret_key="sesame-2")
+    assert caught.value.reason == "bad_option"
 
 
 def test_amazons_own_with_the_machines_role():

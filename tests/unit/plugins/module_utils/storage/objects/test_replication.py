@@ -125,7 +125,7 @@ def side(bucket, **more):
 
 def found(each=None, **more):
     rules = [described(each or rule(DeleteMarkerReplication={"Status": "Enabled"}))]
-    return {"source": side("kestra"), "target": side("replica"), "target_error": None, "target_bucket": "replica", "rules": rules,
+    return {"source": side("kestra"), "target": side("replica"), "target_error": None, "target_bucket": "replica", "own": "", "rules": rules,
             "covering": covering(rules, "kestra/", "replica"), "lag": {"seconds": 1.0, "limit": 60.0, "replica": True}, "probing": True, "probe_left": None,
             "objects": {"compared": 5, "missing": 0, "never_tried": 0, "differs": 0, "unexpected": 0},
             "status": {"asked": 5, "failed": 0, "late": 0}, **more}
