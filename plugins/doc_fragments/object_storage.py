@@ -35,13 +35,13 @@ options:
   access_key:
     description:
       - Access key, of O(type=azure) the storage account. Default is Kestra's own as O(config) says, when O(endpoint) is Kestra's;
-        without any, what the SDK finds (environment, profile, the machine's role).
+        without any, what the SDK finds (environment, profile, the machine's role), but nothing of O(type=azure).
     type: str
   secret_key:
-    description: Secret key of O(access_key).
+    description: Secret key of O(access_key), of O(type=azure) a key of the account.
     type: str
   session_token:
-    description: Session token of temporary credentials.
+    description: Session token of temporary credentials, of O(type=azure) a shared access signature in the place of a key.
     type: str
   credentials_file:
     description:
@@ -77,6 +77,7 @@ options:
 requirements:
   - boto3 >= 1.26, for O(type=s3)
   - google-cloud-storage >= 3.0, for O(type=gcs)
+  - azure-storage-blob >= 12.28, for O(type=azure)
 notes:
   - Needs the Python library of the provider on the host the module runs on.
   - Credentials are used in the module's own process only, never as an argument or in the environment of another one.

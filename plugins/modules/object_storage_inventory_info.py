@@ -162,6 +162,8 @@ provider:
   description:
     - What the provider says of the bucket and nothing here proves; null for O(type=s3).
     - Of O(type=gcs) C(location), C(location_type), C(turbo_replication), C(soft_delete_seconds) and C(retention_seconds), null where there is none.
+    - Of O(type=azure) C(soft_delete_days), 0 where there is none, and whether the account has a C(hierarchical) namespace; null where these
+      credentials may not ask.
   type: dict
   returned: success
 lifecycle:

@@ -18,8 +18,9 @@ description:
   - Compares every object of the source with those in the target by listings of both, one request for a thousand, and asks the source
     for the status of a sample of them and of those that differ.
   - What was written less than O(limit) seconds ago may be under way, and is counted apart.
-  - Rules can be read of O(type=s3) only. Of another O(type) lag and objects are looked at all the same, and the verdict is V(not_proved),
-    because what copies the objects is not known; RV(source) has C(provider), what the provider says of a bucket that it replicates itself.
+  - Rules can be read of O(type=s3) only. Of another O(type) lag and objects are looked at all the same. Of O(type=azure) the object that
+    arrives says whether it is a replica, which stands for the rule; of O(type=gcs) the verdict is V(not_proved), because what copies the
+    objects is not known. RV(source) has C(provider), what the provider says of a bucket that it replicates itself.
   - A replica is no backup. What is deleted or overwritten by mistake is so in both; V(proved) says that the replica follows, not
     that recovery points could be done without.
 extends_documentation_fragment:

@@ -1,14 +1,14 @@
 # Copyright (c) 2026, Kestra community DR contributors
 # GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Kestra's internal storage in a bucket, as its configuration has it (plugins storage-s3, storage-minio and storage-gcs)."""
+"""Kestra's internal storage in a bucket, as its configuration has it (plugins storage-s3, storage-minio, storage-gcs and storage-azure)."""
 from __future__ import annotations
 
 from ..core.errors import ConfigError
 from .values import as_text, boolean, integer
 
 # kestra.storage.type -> storage.objects.options.KINDS
-KINDS = {"s3": "s3", "minio": "s3", "gcs": "gcs"}
+KINDS = {"s3": "s3", "minio": "s3", "gcs": "gcs", "azure": "azure"}
 TYPES = tuple(KINDS)
 # Where Kestra's process finds credentials that its configuration does not name.
 _FROM_ENVIRONMENT = {
@@ -23,7 +23,8 @@ def settings(configuration) -> dict:
 
     Keys of all: type, kind, endpoint (URL, None for the provider's own), bucket, prefix. Of s3 and minio: region, addressing ("path"
     or "virtual"), access_key, secret_key, session_token (None where the process finds them elsewhere), role, validate_certs,
-    ca_pem, client_pem (PEM text). Of gcs: service_account (JSON text, None as above). Raises ConfigError when the storage
+    ca_pem, client_pem (PEM text). Of gcs: service_account (JSON text, None as above). Of azure:
+    access_key, secret_key, session_token (the account, its key, a shared access signature). Raises ConfigError when the storage
     is none of TYPES or a value cannot be resolved.
     """
     kind = configuration.storage_type()
@@ -35,7 +36,7 @@ def settings(configuration) -> dict:
         found = configuration.get(f"kestra.storage.{kind}.{name}")
         return None if found is None or found == "" else as_text(found)
 
-    found = {"s3": _s3, "minio": _minio, "gcs": _gcs}[kind](value, configuration.sources.environment)
+    found = {"s3": _s3, "minio": _minio, "gcs": _gcs, "azure": _azure}[kind](value, configuration.sources.environment)
     return {"type": kind, "kind": KINDS[kind], **found}
 
 
@@ -67,6 +68,39 @@ def _gcs(value, environment) -> dict:
         endpoint = "http://" + endpoint
     return {"endpoint": endpoint and endpoint.rstrip("/"), "bucket": value("bucket"), "prefix": value("path"),
             "service_account": value("service-account")}
+
+
+def _azure(value, environment) -> dict:
+    connection = value("connection-string")
+    if connection:
+        found = azure_connection(connection, "kestra.storage.azure.connection-string")
+    else:
+        # Behind a question mark stands a signature.
+        endpoint, _mark, signature = (value("endpoint") or "").partition("?")
+        name = value("shared-key-account-name")
+        key = value("shared-key-account-access-key") if name else None
+        found = {"endpoint": endpoint.rstrip("/") or None, "access_key": name, "secret_key": key,
+                 "session_token": None if key else value("sas-token") or signature or None}
+    return {"bucket": value("container"), "prefix": None, **found}
+
+
+def azure_connection(text, where) -> dict:
+    """{endpoint, access_key, secret_key, session_token} of a connection string of Azure. Pure. Raises ConfigError naming where."""
+    parts = dict(part.split("=", 1) for part in text.split(";") if "=" in part)
+    parts = {name.strip().lower(): value.strip() for name, value in parts.items()}
+    account, endpoint = parts.get("accountname"), parts.get("blobendpoint")
+    if not endpoint and account:
+        endpoint = azure_endpoint(account, parts.get("defaultendpointsprotocol"), parts.get("endpointsuffix"))
+    key, signature = parts.get("accountkey"), parts.get("sharedaccesssignature")
+    if not endpoint or not (account and key or signature):
+        raise ConfigError(f"{where} is no connection string of a storage account with its key or a signature.",
+                          reason="credentials_missing", hint="Copy it from the account's access keys, or give account and key apart.")
+    return {"endpoint": endpoint.rstrip("/"), "access_key": account, "secret_key": key, "session_token": None if key else signature}
+
+
+def azure_endpoint(account, protocol=None, suffix=None) -> str:
+    """The URL of an account's blobs."""
+    return f"{protocol or 'https'}://{account}.blob.{suffix or 'core.windows.net'}"
 
 
 def _with_keys(value, environment) -> dict:

@@ -37,9 +37,6 @@ _REPOSITORY_HINTS = {
     "sqlserver": "Use SQL Server's own BACKUP DATABASE and RESTORE DATABASE, or move to PostgreSQL.",
     "memory": "It is gone at every stop, so there is nothing to back up: move to PostgreSQL.",
 }
-_STORAGE_HINTS = {
-    "azure": f"Use the container's versioning and replication for now; this version covers {', '.join(COVERED_STORAGES)}.",
-}
 
 
 def repository_problems(kind, where) -> list:
@@ -97,4 +94,4 @@ def storage_problems(kind, where) -> list:
     return [_problem("storage", kind, "unsupported_storage",
                      f"Kestra's internal storage is {kind} (kestra.storage.type), which "
                      + ("is recognised but not covered." if known else "is unknown to this collection."),
-                     _STORAGE_HINTS.get(kind, "Covered: " + ", ".join(COVERED_STORAGES) + "."))]
+                     "Covered: " + ", ".join(COVERED_STORAGES) + ".")]

@@ -87,7 +87,7 @@ class BucketStore:
         with client.opened(self._place) as bucket:
             about = inventory.about(bucket, settle=False)
             entries = inventory.entries(bucket, about)
-            if about["versioning"] == "enabled":
+            if about["versioning"] == "enabled" and bucket.keeps_versions():
                 shutil.rmtree(part, ignore_errors=True)
                 os.makedirs(part, mode=0o700)
                 listing.write(Store(part).list, entries)

@@ -24,7 +24,8 @@ _VOLATILE = _WRITTEN, _POINT, _CHOSEN = "Written: ", "Made from recovery point: 
 _SHOWN_KEYS = ("kestra.repository.type", "kestra.queue.type", "kestra.storage.type", "kestra.storage.local.base-path",
                "kestra.storage.s3.endpoint", "kestra.storage.s3.bucket", "kestra.storage.s3.path",
                "kestra.storage.minio.endpoint", "kestra.storage.minio.port", "kestra.storage.minio.bucket",
-               "kestra.storage.gcs.bucket", "kestra.storage.gcs.path", "kestra.secret.type")
+               "kestra.storage.gcs.bucket", "kestra.storage.gcs.path", "kestra.storage.azure.endpoint", "kestra.storage.azure.container",
+               "kestra.secret.type")
 _BUCKET = """Put the objects of $TARGET/objects into the bucket, with boto3, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of an account that may
 write there; ENDPOINT, BUCKET and PREFIX (empty, or with a slash at its end) as kestra.storage says. Then start Kestra.
 
@@ -64,6 +65,28 @@ for line in gzip.open(f"{copy}/list.jsonl.gz", "rt"):
     blob.upload_from_filename(f"{copy}/{digest[:2]}/{digest}" if it["s"] else "/dev/null")
 ' "$TARGET/objects" BUCKET PREFIX
 """
+_CONTAINER = """Put the blobs of $TARGET/objects into the container, with azure-storage-blob and AZURE_STORAGE_CONNECTION_STRING of the
+account; CONTAINER as kestra.storage says. Then start Kestra.
+
+python3 -c '
+import gzip, json, os, sys
+from azure.storage.blob import ContainerClient, ContentSettings
+copy, container = sys.argv[1:]
+client = ContainerClient.from_connection_string(os.environ["AZURE_STORAGE_CONNECTION_STRING"], container)
+names = {"CacheControl": "cache_control", "ContentDisposition": "content_disposition", "ContentEncoding": "content_encoding",
+         "ContentLanguage": "content_language", "ContentType": "content_type"}
+for line in gzip.open(f"{copy}/list.jsonl.gz", "rt"):
+    it = json.loads(line)
+    if it.get("d") == "deleted":
+        continue
+    digest = it.get("h", "")
+    settings = {names[name]: value for name, value in it.get("c", {}).items()}
+    settings["content_md5"] = bytearray.fromhex(it["m"])
+    body = open(f"{copy}/{digest[:2]}/{digest}", "rb") if it["s"] else b""
+    client.upload_blob(it["k"], body, length=it["s"], overwrite=True, metadata=it.get("u"), content_settings=ContentSettings(**settings))
+' "$TARGET/objects" CONTAINER
+"""
+_BY_HAND = {"s3": _BUCKET, "minio": _BUCKET, "gcs": _GOOGLE, "azure": _CONTAINER}
 
 
 def judge(kit, fresh, max_age_days, now) -> dict:
@@ -227,7 +250,7 @@ for entry in json.load(open(sys.argv[1]))["files"]:
     if "search" in components:
         parts.append(_search(components["search"]) + "\n")
     if components.get("storage", {}).get("strategy") == "objects":
-        parts.append(_GOOGLE if components["storage"]["engine"] == "gcs" else _BUCKET)
+        parts.append(_BY_HAND[components["storage"]["engine"]])
     elif "storage" in components:
         parts.append(_directory(components["storage"]))
     return "".join(parts)

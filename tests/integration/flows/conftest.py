@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.kestra_community.dr.tests.integration.flows.labs import (
+    AzureLab,
     BucketLab,
     ElasticsearchLab,
     EnterpriseLab,
@@ -21,7 +22,7 @@ from ansible_collections.kestra_community.dr.tests.integration.flows.labs import
     MysqlLab,
     PostgresqlLab,
 )
-from ansible_collections.kestra_community.dr.tests.integration.object_storage import gcs_server, s3_server
+from ansible_collections.kestra_community.dr.tests.integration.object_storage import azure_server, gcs_server, s3_server
 
 
 @contextlib.contextmanager
@@ -84,6 +85,18 @@ def gcs_lab():
     server = gcs_server.Emulator().start()
     try:
         with running(lambda directory: GcsLab(directory, server)) as found:
+            yield found
+    finally:
+        server.destroy()
+
+
+@pytest.fixture(scope="session")
+def azure_lab():
+    if not azure_server.PROGRAM:
+        pytest.skip("no emulator of Azure: KESTRA_DR_TEST_AZURITE names none (scripts/lib/azure.sh installs it)")
+    server = azure_server.Azurite().start()
+    try:
+        with running(lambda directory: AzureLab(directory, server)) as found:
             yield found
     finally:
         server.destroy()

@@ -23,6 +23,7 @@ from pathlib import Path
 import psycopg
 import pymysql
 from ansible_collections.kestra_community.dr.tests.integration.flows.secret_watch import Watch
+from ansible_collections.kestra_community.dr.tests.integration.object_storage import azure_server
 from ansible_collections.kestra_community.dr.tests.integration.processes import processes
 
 # What starts the playbooks: ansible-playbook, or ansible-runner as AWX does.
@@ -446,6 +447,38 @@ class GcsLab(PostgresqlLab):
         """Deletes every object that is there, with all its generations."""
         for blob in self.bucket.list_blobs(versions="true"):
             blob.delete()
+
+
+class AzureLab(PostgresqlLab):
+    """PostgreSQL with the storage in a container of an emulator of Azure."""
+
+    def __init__(self, directory, server):
+        super().__init__(directory)
+        self.server, self.bucket = server, "kestra"
+        self.container = server.container(self.bucket)
+        self.watch = Watch(dict(CORES, **{"key of the storage account": azure_server.KEY[:40]}))
+        self.variables["kestra_dr_lab_kestra_settings"]["kestra"]["storage"] = {
+            "type": "azure", "azure": {"endpoint": server.endpoint, "container": self.bucket, "shared-key-account-name": azure_server.ACCOUNT,
+                                       "shared-key-account-access-key": "${KESTRA_LAB_ACCOUNT_KEY}"}}
+        self.write_inventory()
+
+    def harden(self):
+        super().harden()
+        with open(self.lab / "kestra" / "kestra.env", "a", encoding="utf-8") as handle:
+            handle.write(f"KESTRA_LAB_ACCOUNT_KEY={quoted(azure_server.KEY)}\n")
+
+    def objects(self):
+        """{name: (content, metadata, content type)} of the whole container."""
+        found = {}
+        for item in self.container.list_blobs():
+            answer = self.container.download_blob(item.name)
+            found[item.name] = (answer.readall(), answer.properties.metadata, answer.properties.content_settings.content_type)
+        return found
+
+    def empty(self):
+        """Deletes every blob that is there."""
+        for item in self.container.list_blobs():
+            self.container.delete_blob(item.name)
 
 
 class Enterprise:

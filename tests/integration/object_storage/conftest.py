@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Kestra community DR contributors
 # GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Fixtures of the tests on a real S3 server."""
+"""Fixtures of the tests on a real S3 server, and on emulators of other providers."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import azure_server  # noqa: E402
 import gcs_server  # noqa: E402
 from s3_server import ACCESS_KEY, PROGRAM, SECRET_KEY, Proxy, Server  # noqa: E402
 
@@ -31,6 +32,8 @@ from ansible_collections.kestra_community.dr.plugins.module_utils.storage.object
 _NEEDED = {
     "test_gcs_requests": (sys.executable, ""),
     "test_gcs": (gcs_server.PROGRAM, "no emulator of Google Cloud Storage: KESTRA_DR_TEST_GCS names none (scripts/lib/s3.sh builds it)"),
+    "test_azure_versions": (sys.executable, ""),
+    "test_azure": (azure_server.PROGRAM, "no emulator of Azure: KESTRA_DR_TEST_AZURITE names none (scripts/lib/azure.sh installs it)"),
     "test_": (PROGRAM, "no S3 server: KESTRA_DR_TEST_S3_SERVER names none (scripts/lib/s3.sh builds it)"),
 }
 
@@ -95,6 +98,36 @@ def opened(server, request):
     def at(bucket, **how):
         place = options.Place(**{"bucket": bucket, "endpoint": server.endpoint, "access_key": ACCESS_KEY,
                                  "secret_key": SECRET_KEY, "patience": 20.0, **how})
+        return stack.enter_context(client.opened(place))
+
+    return at
+
+
+@pytest.fixture(scope="session")
+def azurite():
+    """The emulator most tests share; each has containers of its own."""
+    found = azure_server.Azurite().start()
+    yield found
+    found.destroy()
+
+
+@pytest.fixture
+def new_container(azurite):
+    """new_container() -> the SDK's client of a new one."""
+    return lambda: azurite.container(f"kestra-{next(_numbers)}")
+
+
+@pytest.fixture
+def opened_azure(azurite, request):
+    """opened_azure(container, **options.Place) -> azure.AzureBucket, until the end of the test."""
+    from contextlib import ExitStack
+
+    stack = ExitStack()
+    request.addfinalizer(stack.close)
+
+    def at(container, **how):
+        place = options.Place(**{"kind": "azure", "bucket": container, "endpoint": azurite.endpoint, "access_key": azure_server.ACCOUNT,
+                                 "secret_key": azure_server.KEY, "patience": 20.0, **how})
         return stack.enter_context(client.opened(place))
 
     return at

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Kestra community DR contributors
 # GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The stand-in's two storages give the same answers, and in a bucket everything is as Kestra lays it out there."""
+"""The stand-in's storages give the same answers, and in a bucket everything is as Kestra lays it out there."""
 from __future__ import annotations
 
 import os
@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from ansible_collections.kestra_community.dr.tests.integration.object_storage import gcs_server
+from ansible_collections.kestra_community.dr.tests.integration.object_storage import azure_server, gcs_server
 from ansible_collections.kestra_community.dr.tests.integration.object_storage.s3_server import (
     ACCESS_KEY,
     PROGRAM,
@@ -76,5 +76,22 @@ def test_the_same_answers_as_a_directory_from_google(tmp_path, monkeypatch):
         assert answers_of(storage.opened(*settings, "main")) == answers_of(storage.LocalStorage(tmp_path, "main"))
         assert {blob.name for blob in bucket.list_blobs()} == LEFT
         assert bucket.get_blob("main/a/_kv/k.ion").metadata == {"description": "d"}
+    finally:
+        emulator.destroy()
+
+
+@pytest.mark.skipif(not azure_server.PROGRAM or not os.access(azure_server.PROGRAM, os.X_OK),
+                    reason="no emulator of Azure: KESTRA_DR_TEST_AZURITE names none (scripts/lib/azure.sh installs it)")
+def test_the_same_answers_as_a_directory_from_azure(tmp_path):
+    """Kestra's plugin for Azure marks a directory by a blob in it."""
+    emulator = azure_server.Azurite().start()
+    try:
+        container = emulator.container("standin")
+        settings = config.storage(config.Configuration([{"kestra": {"storage": {"type": "azure", "azure": {
+            "container": "standin", "endpoint": emulator.endpoint, "shared-key-account-name": azure_server.ACCOUNT,
+            "shared-key-account-access-key": azure_server.KEY}}}}], environ={}))
+        assert answers_of(storage.opened(*settings, "main")) == answers_of(storage.LocalStorage(tmp_path, "main"))
+        assert {blob.name for blob in container.list_blobs()} == {key + ".kestradirectory" if key.endswith("/") else key for key in LEFT}
+        assert container.get_blob_client("main/a/_kv/k.ion").get_blob_properties().metadata == {"description": "d"}
     finally:
         emulator.destroy()

@@ -24,8 +24,14 @@ class Bucket:
 
     # Above this size an object is written in parts (begin_parts, write_part, copy_part, end_parts, abort_parts).
     parts_from: float = math.inf
-    # How the provider replicates, where it does not go by rules as S3 has them and does not mark replicas.
+    # How the provider replicates, where it does not go by rules as S3 has them.
     own_replication = ""
+    # Whether it says of objects that they were replicated, or are replicas.
+    marks_replicas = True
+    # Whether an entity tag tells what is in an object; else it tells when it was written, and a listing tells the MD5 beside it.
+    tags_tell = True
+    # Whether an object of before versions were kept gets a version's name when it is overwritten.
+    named_later = False
 
     def __init__(self, client, place):
         self._client = client
@@ -54,6 +60,10 @@ class Bucket:
 
     def require_possible(self, entry) -> None:
         """Raises RefusedError for an object that this provider cannot hold as it is. Nothing is asked."""
+
+    def keeps_versions(self) -> bool:
+        """Whether versions really are kept where facts() says so; some providers show it by a write only. To be asked before one."""
+        return True
 
     def replication(self):
         """Rules of replication as in s3.py; None where the provider has none of the kind."""

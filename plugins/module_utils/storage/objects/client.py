@@ -4,12 +4,13 @@
 """A bucket of any provider, through the provider's official SDK."""
 from __future__ import annotations
 
-from . import gcs, s3
+from . import azure, gcs, s3
 
 # options.KINDS -> the module with opened(place), a context manager that yields a bucket.Bucket
 _PROVIDERS = {
     "s3": s3,
     "gcs": gcs,
+    "azure": azure,
 }
 
 

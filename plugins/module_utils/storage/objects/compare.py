@@ -23,12 +23,15 @@ def same_content(expected, found, md5_tags=True):
     """Whether two objects of one size have the same content, None when that cannot be told.
 
     An entity tag is the MD5 of what was written in one request, unless the server encrypts with keys that it manages
-    (md5_tags False); what was written in parts has tags of another form. Equal tags always mean equal content.
+    (md5_tags False); what was written in parts has tags of another form. Equal tags always mean equal content. Some servers
+    tell the MD5 beside the tag.
     """
     if expected.sha256 and found.sha256:
         return expected.sha256 == found.sha256
     if found.etag in (expected.etag, expected.md5):
         return True
+    if expected.md5 and found.md5:
+        return expected.md5 == found.md5
     if not md5_tags or expected.md5 is None or not _MD5.fullmatch(found.etag):
         return None
     return False

@@ -135,7 +135,7 @@ class Restore:
     def _refuse(self, plan) -> None:
         if self._about["versioning"] == "enabled" or self._overwrite:
             return
-        number = plan["overwritten"] + (plan["unexpected"] if self._delete else 0)
+        number = self._lost(plan)
         if number:
             raise RefusedError(
                 f"{number} objects in the bucket {self._bucket.place.bucket} would be overwritten or deleted, and it keeps no "
@@ -143,10 +143,17 @@ class Restore:
                 hint="Switch its versioning on, restore into another bucket, or say that they may be lost (overwrite).",
                 detail=plan)
 
+    def _lost(self, plan) -> int:
+        """How many objects are overwritten or deleted, and lost where no versions are kept."""
+        return plan["overwritten"] + (plan["unexpected"] if self._delete else 0)
+
     def run(self) -> dict:
         """Restores and compares the bucket with the list. A rerun after a failure goes on where that one ended."""
         started = time.monotonic()
         plan = self.plan()
+        if not self._overwrite and self._lost(plan) and not self._bucket.keeps_versions():
+            raise RefusedError(f"The bucket {self._bucket.place.bucket} has versions and keeps no more of them: what is overwritten is lost.",
+                               reason="versioning_off", hint="Switch versioning on again, or say that objects may be lost (overwrite).")
         for _done in in_turn(self._pairs(), self._one, self._bucket.place.parallel):
             pass
         if self._delete:
@@ -233,7 +240,7 @@ class Rewind(Restore):
         if self._about["versioning"] == "off":
             raise RefusedError(f"The bucket {name} keeps no versions.", reason="versioning_off", hint="Restore from a copy.")
         gone = Tally("gone")
-        for entry in moments.absent(self._named(), self._bucket.version_pages()):
+        for entry in moments.absent(self._named(), self._bucket.version_pages(), self._bucket.named_later):
             gone.add("gone", entry.path)
         if gone.counts["gone"]:
             raise StateError(f"{gone.counts['gone']} versions that the list names are not in the bucket {name} any more.",

@@ -20,7 +20,8 @@ _BUSY = ("SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "T
          "TooManyRequests", "RequestLimitExceeded", "OperationAborted", "XMinioServerNotInitialized")
 _UNREACHABLE = ("EndpointConnectionError", "ConnectTimeoutError", "ReadTimeoutError", "ConnectionClosedError",
                 "ConnectionError", "HTTPClientError", "ResponseStreamingError", "IncompleteReadError", "ProxyConnectionError",
-                "ProtocolError", "ConnectionResetError", "BrokenPipeError", "Timeout", "ChunkedEncodingError", "TransportError")
+                "ProtocolError", "ConnectionResetError", "BrokenPipeError", "Timeout", "ChunkedEncodingError", "TransportError",
+                "ServiceRequestError", "ServiceResponseError")
 _NO_CREDENTIALS = ("NoCredentialsError", "DefaultCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "TokenRetrievalError")
 
 # code -> (class, reason, sentence, hint)
@@ -57,6 +58,8 @@ _CODES = {
     "XMinioStorageFull": (RefusedError, "storage_full", "{endpoint} has no room left.", "Make room there and run again."),
     "QuotaExceeded": (RefusedError, "storage_full", "The quota of the bucket {bucket} is used up.",
                       "Raise it and run again."),
+    "SnapshotsPresent": (RefusedError, "object_locked", "An object of the bucket {bucket} has snapshots, which would go with it.",
+                         "Delete them, or keep the object, and run again."),
 }
 _SAME = {"403": "AccessDenied", "Forbidden": "AccessDenied", "AllAccessDisabled": "AccessDenied", "401": "AccessDenied",
          "ExpiredTokenException": "ExpiredToken", "InvalidToken": "ExpiredToken", "TokenRefreshRequired": "ExpiredToken",

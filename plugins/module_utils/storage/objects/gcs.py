@@ -100,6 +100,7 @@ class GcsBucket(Bucket):
     """As Bucket."""
 
     own_replication = "what it replicates is said by the location of the bucket (multi-region, dual-region, turbo replication)"
+    marks_replicas = False
 
     def __init__(self, client, place):
         import google.api_core.exceptions

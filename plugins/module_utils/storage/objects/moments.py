@@ -7,9 +7,11 @@ Times are compared by whole seconds: that is how finely servers tell them, some 
 """
 from __future__ import annotations
 
+import os
 import tempfile
 from typing import NamedTuple
 
+from ...core.errors import RefusedError
 from ...core.sorting import Sorter
 from .. import listing as files
 from . import listing
@@ -17,12 +19,16 @@ from .listing import Entry
 
 
 class Version(NamedTuple):
-    """One version of an object, or its deletion (entry None). latest: whether it is the one that is there now."""
+    """One version of an object, or its deletion (entry None). latest: whether it is the one that is there now.
+
+    told: False for a deletion of which is only known that it was after modified.
+    """
 
     key: str
     modified: str
     latest: bool
     entry: Entry | None
+    told: bool = True
 
 
 def second(text: str) -> str:
@@ -34,10 +40,13 @@ def better(best: Version | None, found: Version, moment: str | None) -> Version 
     """Of two versions of one key the one that was there at the moment (None: now); best may be None.
 
     A version beats a deletion of the same second, and the mark of a directory that the server keeps no versions of counts as
-    there: an object too many is harmless, one too few is a loss.
+    there: an object too many is harmless, one too few is a loss. Raises RefusedError where nobody can tell.
     """
     if moment is None:
         return found if found.latest else best
+    if not found.told and second(found.modified) <= second(moment):
+        raise RefusedError(f"Nobody can tell whether {files.shown(os.fsencode(found.key))} was there at {moment}: it has been deleted, and the "
+                           "server does not say when.", reason="moment_unknown", hint="List the bucket while Kestra is stopped instead.")
     if second(found.modified) > second(moment):
         return found if best is None and found.entry is not None and unversioned_mark(found.entry) else best
     if best is None or found.latest:
@@ -56,14 +65,19 @@ def unversioned_mark(entry: Entry) -> bool:
     return entry.type == "d" and entry.size == 0 and entry.version == "null"
 
 
-def absent(entries, pages):
-    """Yields the entries, of a sorted list, whose version is not in the pages. Marks without versions do not count."""
+def absent(entries, pages, named_later=False):
+    """Yields the entries, of a sorted list, whose version is not in the pages. Marks without versions do not count.
+
+    named_later: what had no version yet when it was listed has got one since; it is known by its tag.
+    """
     with tempfile.TemporaryDirectory(prefix="kestra-dr-versions-") as runs:
         sorter = Sorter(runs, listing.HELD)
         for versions, _next_key in pages:
             for version in versions:
                 if version.entry is not None:
                     sorter.add(_identity(version.entry))
+                    if named_later:
+                        sorter.add(_identity(version.entry._replace(version="null")))
         there = iter(sorter)
         line = next(there, None)
         for entry in entries:

@@ -18,9 +18,9 @@ _DEFAULT_REGION = "us-east-1"
 # What credentials_file may hold for each kind, and what it has to; the one of gcs is JSON.
 _NAMES = {
     "s3": {"access_key": "AWS_ACCESS_KEY_ID", "secret_key": "AWS_SECRET_ACCESS_KEY", "session_token": "AWS_SESSION_TOKEN"},
-    "azure": {"access_key": "AZURE_STORAGE_ACCOUNT", "secret_key": "AZURE_STORAGE_KEY", "session_token": "AZURE_STORAGE_SAS_TOKEN",
-              "connection_string": "AZURE_STORAGE_CONNECTION_STRING"},
+    "azure": {"access_key": "AZURE_STORAGE_ACCOUNT", "secret_key": "AZURE_STORAGE_KEY", "session_token": "AZURE_STORAGE_SAS_TOKEN"},
 }
+_CONNECTION = "AZURE_STORAGE_CONNECTION_STRING"
 
 
 def argument_spec() -> dict:
@@ -62,8 +62,8 @@ class Place:
     """A bucket and how it opens. kind: one of KINDS. endpoint: None is the provider's own. prefix: empty, or ends with a slash.
 
     Without credentials it is left to the SDK (environment, profile, the machine's own role). access_key, secret_key,
-    session_token: of azure the account, its key, a shared access signature. connection_string: of azure. service_account: of
-    gcs, the JSON text of its key file. patience: seconds.
+    session_token: of azure the account, its key, a shared access signature. service_account: of gcs, the JSON text of its key
+    file. patience: seconds.
     """
 
     bucket: str
@@ -74,7 +74,6 @@ class Place:
     access_key: str | None = None
     secret_key: str | None = field(default=None, repr=False)
     session_token: str | None = field(default=None, repr=False)
-    connection_string: str | None = field(default=None, repr=False)
     service_account: str | None = field(default=None, repr=False)
     addressing: str = "path"
     ca_path: str | None = None
@@ -91,7 +90,7 @@ class Place:
 
     def secrets(self) -> list:
         """What must not be shown."""
-        found = (self.secret_key, self.session_token, self.client_pem, self.connection_string, self.service_account,
+        found = (self.secret_key, self.session_token, self.client_pem, self.service_account,
                  _member(self.service_account, "private_key"))
         return [secret for secret in found if secret]
 
@@ -120,7 +119,12 @@ def resolve(params, known=None, credentials=None) -> Place:
     """
     known = known or {}
     kind = kind_of(params, known)
-    endpoint = params["endpoint"] or (known.get("endpoint") if kind == known.get("kind", kind) else None)
+    credentials = None if credentials is None else dict(credentials)
+    endpoint = (params["endpoint"] or (credentials or {}).pop("endpoint", None)
+                or (known.get("endpoint") if kind == known.get("kind", kind) else None))
+    if kind == "azure" and not endpoint:
+        account = params["access_key"] or (credentials or {}).get("access_key")
+        endpoint = account and buckets.azure_endpoint(account)
     own = (kind, endpoint) == (known.get("kind", kind), known.get("endpoint"))
     bucket = params["bucket"] or known.get("bucket")
     if not bucket:
@@ -129,6 +133,9 @@ def resolve(params, known=None, credentials=None) -> Place:
     if endpoint and "://" not in endpoint:
         raise ConfigError(f"The endpoint {endpoint} is no URL.", reason="bad_endpoint",
                           hint="Give it as https://host:port.")
+    if kind == "azure" and "?" in (endpoint or ""):
+        raise ConfigError("The endpoint of the storage account holds more than its address.", reason="bad_endpoint",
+                          hint="Give a shared access signature with session_token or credentials_file.")
     if params["parallel"] < 1 or params["patience"] < 0:
         raise ConfigError("parallel must be at least 1 and patience must not be negative.", reason="bad_option")
     if kind == "gcs" and params["secret_key"]:
@@ -138,7 +145,7 @@ def resolve(params, known=None, credentials=None) -> Place:
     verify = params["validate_certs"]
     return Place(
         bucket=bucket, kind=kind, endpoint=endpoint, region=params["region"] or (own and known.get("region")) or _DEFAULT_REGION,
-        prefix=_with_slash(prefix), **_credentials(params, known if own else {}, credentials),
+        prefix=_with_slash(prefix), **_credentials(kind, params, known if own else {}, credentials),
         addressing=params["addressing"] or (own and known.get("addressing")) or ("path" if endpoint else "virtual"),
         ca_path=params["ca_path"], ca_pem=known.get("ca_pem") if own else None,
         client_pem=known.get("client_pem") if own else None,
@@ -155,8 +162,8 @@ def _with_slash(prefix) -> str:
     return prefix.rstrip("/") + "/" if prefix and prefix.strip("/") else ""
 
 
-def _credentials(params, known, credentials) -> dict:
-    if params["secret_key"]:
+def _credentials(kind, params, known, credentials) -> dict:
+    if params["secret_key"] or (kind == "azure" and params["session_token"]):
         return {name: params[name] for name in ("access_key", "secret_key", "session_token")}
     if credentials is not None:
         return credentials
@@ -164,20 +171,21 @@ def _credentials(params, known, credentials) -> dict:
         raise ConfigError("Kestra takes on a role for its storage (sts-role-arn), which is not covered.",
                           reason="unsupported_credentials",
                           hint="Give credentials that may read the bucket with credentials_file.")
-    return {name: known.get(name) for name in ("access_key", "secret_key", "session_token", "connection_string", "service_account")}
+    return {name: known.get(name) for name in ("access_key", "secret_key", "session_token", "service_account")}
 
 
 def read_credentials(kind, text, where) -> dict:
-    """The members of a Place that the text of credentials_file holds. Pure. Raises ConfigError."""
+    """The members of a Place that the text of credentials_file holds, with the endpoint where it names one. Pure. Raises ConfigError."""
     if kind == "gcs":
         if _member(text, "type") != "service_account":
             raise ConfigError(f"{where} is not the JSON file of a service account.", reason="credentials_missing",
                               hint="Make a key of the service account (JSON) and name its file.")
         return {"service_account": text}
     environment = parse_environment(text, where)
+    if kind == "azure" and environment.get(_CONNECTION):
+        return buckets.azure_connection(environment[_CONNECTION], f"{_CONNECTION} in {where}")
     found = {name: environment.get(variable) for name, variable in _NAMES[kind].items()}
-    if not (found["access_key"] and (found["secret_key"] or found["session_token"] and kind == "azure")
-            or found.get("connection_string")):
+    if not found["access_key"] or not (found["secret_key"] or (kind == "azure" and found["session_token"])):
         raise ConfigError(f"The file of credentials lacks {_NAMES[kind]['access_key']} or {_NAMES[kind]['secret_key']}.",
                           reason="credentials_missing")
     return found

@@ -33,7 +33,7 @@ def measure(source, target, limit: float, server_time: str) -> dict:
         begun = time.monotonic()
         here.write(Entry("", len(content), "", ""), io.BytesIO(content), base64.b64encode(digest).decode())
         arrived, seconds = _arrived(there, len(content), begun, limit)
-        replica = None if arrived is None or there.own_replication else there.replicated(arrived) == "REPLICA"
+        replica = None if arrived is None or not there.marks_replicas else there.replicated(arrived) == "REPLICA"
     finally:
         left = _remove((here, there)) or left
     return {"seconds": seconds, "limit": limit, "replica": replica, "left": left}

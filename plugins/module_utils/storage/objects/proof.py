@@ -88,7 +88,7 @@ class Statuses:
 
     def ask(self, entry, whatever=False):
         """What the server says of an object, None when it is not asked, or never tells. whatever: asked also outside the sample."""
-        if self._source.own_replication or not (whatever or sampled(entry.path, self._percent, self._seed)):
+        if not self._source.marks_replicas or not (whatever or sampled(entry.path, self._percent, self._seed)):
             return None
         try:
             return _SAID.get(self._source.replicated(entry), "none")
@@ -107,7 +107,9 @@ class Statuses:
 
 def _compared(source, target, found, status, on_progress) -> dict:
     """Every object of the source against the target: {compared, in_flight, missing, never_tried, differs, unexpected, examples}."""
-    md5_tags = inventory.md5_tags(found["source"]) and inventory.md5_tags(found["target"])
+    md5_tags = source.tags_tell and inventory.md5_tags(found["source"]) and inventory.md5_tags(found["target"])
+    # Of an object that waits nothing is said where no rules are told either.
+    settled = ("failed",) if found["own"] else ("failed", "none")
     counting, tally = inventory.Inventory(on_progress), Tally("missing", "differs", "unexpected")
     in_flight = never = behind = 0
     pairs = merged(counting.counted(inventory.entries(source, found["source"])), inventory.entries(target, found["target"]))
@@ -128,11 +130,11 @@ def _compared(source, target, found, status, on_progress) -> dict:
         status.count(entry, said)
         if said == _MOVED:
             continue
-        if kind in ("missing", "differs") and said not in ("failed", "none") and status.recent(entry):
+        if kind in ("missing", "differs") and said not in settled and status.recent(entry):
             in_flight += 1
         elif kind:
             tally.add(kind, entry.path)
-            never += kind == "missing" and said == "none"
+            never += kind == "missing" and said == "none" and said in settled
     totals = counting.totals
     return {"compared": totals["objects"] + totals["markers"], "in_flight": in_flight, "never_tried": never, **tally.counts,
             "examples": tally.examples()}
@@ -144,6 +146,8 @@ def _kind(one, two, md5_tags):
         return "missing"
     if one is None:
         return "unexpected"
-    if one.size != two.size or (md5_tags and one.etag != two.etag):
-        return "differs"
-    return None
+    if one.md5 and two.md5:
+        differs = one.md5 != two.md5
+    else:
+        differs = md5_tags and one.etag != two.etag
+    return "differs" if differs or one.size != two.size else None

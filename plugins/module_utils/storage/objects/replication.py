@@ -130,6 +130,9 @@ def _setup(found):
     if found["target_error"]:
         yield _item("target_unusable", f"The target cannot be looked at: {found['target_error']}")
     if found["own"]:
+        # A replica that came by itself needs no rule to be seen.
+        if found["lag"] and found["lag"]["replica"]:
+            return
         yield _item("rules_unknown", f"What copies the objects of {source['bucket']} into {found['target_bucket']} cannot be told: "
                                      f"{found['own']}.")
         return

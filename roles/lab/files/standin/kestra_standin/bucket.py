@@ -18,7 +18,7 @@ class BucketStorage:
     SCHEME = LocalStorage.SCHEME
 
     def __init__(self, settings, tenant=None):
-        self._prefix = "".join(part.strip("/") + "/" for part in (settings["path"] or "", tenant or "") if part.strip("/"))
+        self._prefix = "".join(part.strip("/") + "/" for part in (settings.get("path") or "", tenant or "") if part.strip("/"))
         self._made = set()
         self._open(settings)
 

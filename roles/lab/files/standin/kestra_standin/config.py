@@ -184,13 +184,15 @@ def storage(configuration):
     if kind == "local":
         return kind, {"base": configuration.get(base + "base-path", "/tmp/kestra/storage")}
     names = {"gcs": ("bucket", "project-id", "service-account", "path"),
+             "azure": ("endpoint", "container", "connection-string", "shared-key-account-name", "shared-key-account-access-key"),
              **dict.fromkeys(("s3", "minio"), ("endpoint", "region", "bucket", "access-key", "secret-key", "path"))}
     if kind not in names:
         raise ConfigurationError("this stand-in has no storage of type %s" % kind)
     found = {name.replace("-", "_"): configuration.get(base + name) for name in names[kind]}
-    if not found["bucket"]:
-        raise ConfigurationError(base + "bucket is not set")
-    if kind == "gcs":
+    called = "container" if kind == "azure" else "bucket"
+    if not found[called]:
+        raise ConfigurationError(base + called + " is not set")
+    if kind in ("gcs", "azure"):
         return kind, found
     if kind == "minio" and found["endpoint"] and "://" not in found["endpoint"]:
         scheme = "https" if configuration.flag(base + "secure", False) else "http"

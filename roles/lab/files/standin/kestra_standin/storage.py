@@ -121,6 +121,9 @@ def opened(kind, settings, tenant=None):
     if kind == "local":
         return LocalStorage(settings["base"], tenant)
     # Each needs its SDK.
+    if kind == "azure":
+        from .bucket_azure import AzureStorage
+        return AzureStorage(settings, tenant)
     if kind == "gcs":
         from .bucket_gcs import GcsStorage
         return GcsStorage(settings, tenant)

@@ -68,6 +68,30 @@ def test_google():
     assert settings("gcs", {"STORAGE_EMULATOR_HOST": "localhost:4443"}, bucket="kestra")["endpoint"] == "http://localhost:4443"
 
 
+@pytest.mark.parametrize(("given", "found"), [
+    ({"endpoint": "https://a.blob.core.windows.net/", "sharedKeyAccountName": "a", "sharedKeyAccountAccessKey": "key"},
+     ("https://a.blob.core.windows.net", "a", "key", None)),
+    ({"endpoint": "https://a.blob.core.windows.net", "sasToken": "?sv=1&sig=s"}, ("https://a.blob.core.windows.net", None, None, "?sv=1&sig=s")),
+    ({"endpoint": "https://a.blob.core.windows.net/?sv=1&sig=s"}, ("https://a.blob.core.windows.net", None, None, "sv=1&sig=s")),
+    ({"endpoint": "https://other", "connectionString": "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=a+/b==;EndpointSuffix=core.windows.net"},
+     ("https://a.blob.core.windows.net", "a", "a+/b==", None)),
+    ({"connectionString": "BlobEndpoint=http://127.0.0.1:10000/a/;AccountName=a;AccountKey=key;"}, ("http://127.0.0.1:10000/a", "a", "key", None)),
+    ({"connectionString": "BlobEndpoint=https://a.blob.core.windows.net;SharedAccessSignature=sv=1&sig=s%3D"},
+     ("https://a.blob.core.windows.net", None, None, "sv=1&sig=s%3D")),
+    ({"endpoint": "https://a.blob.core.windows.net"}, ("https://a.blob.core.windows.net", None, None, None))])
+def test_azure(given, found):
+    assert settings("azure", container="kestra", **given) == {
+        "type": "azure", "kind": "azure", "bucket": "kestra", "prefix": None,
+        **dict(zip(("endpoint", "access_key", "secret_key", "session_token"), found, strict=True))}
+
+
+def test_a_connection_string_that_names_no_account():
+    with pytest.raises(ConfigError) as caught:
+        settings("azure", container="kestra", connectionString="AccountKey=sesame")
+    assert caught.value.reason == "credentials_missing" and "sesame" not in str(caught.value.to_result())
+    assert "kestra.storage.azure.connection-string" in caught.value.message
+
+
 def test_other_storages():
     with pytest.raises(ConfigError) as caught:
         settings("seaweedfs", prefix="kestra")

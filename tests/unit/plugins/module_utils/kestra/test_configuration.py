@@ -226,7 +226,6 @@ def typed(repository="postgres", queue="postgres", storage="local"):
     (typed("mysql", "memory"), "unsupported_queue", "memory"),
     (typed("elasticsearch", "memory"), "unsupported_queue", "memory"),
     (typed("elasticsearch", "postgres"), "mixed_backends", "postgres"),
-    (typed(storage="azure"), "unsupported_storage", "azure"),
     (typed(storage="seaweedfs"), "unsupported_storage", "seaweedfs"),
     (typed(storage="floppy"), "unsupported_storage", "unknown"),
 ])
@@ -276,7 +275,7 @@ def test_storages_are_described_without_their_secrets(text, expected):
     kind = text.partition(":")[0]
     found = make(f"kestra:\n  storage:\n    type: {kind}\n    {text}\n")
     described = found.describe()
-    assert described["storage"] == {"type": kind, "covered": kind in ("s3", "minio", "gcs"), **expected}
+    assert described["storage"] == {"type": kind, "covered": kind in ("s3", "minio", "gcs", "azure"), **expected}
     assert "AKIA1" not in json.dumps(described) and "sk1" not in json.dumps(described)
 
 

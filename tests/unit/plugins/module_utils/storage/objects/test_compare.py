@@ -18,7 +18,8 @@ FOUND = Entry("a", 3, MD5, "2026-11-24T00:15:00.000000Z", "v9")
     (FOUND, True, True), (FOUND._replace(etag="tag-of-then"), False, True), (FOUND._replace(etag=OTHER), True, False),
     (FOUND._replace(etag=OTHER), False, None), (FOUND._replace(etag=OTHER + "-3"), True, None),
     (FOUND._replace(etag="odd"), True, None), (FOUND._replace(etag="odd", sha256="a" * 64), True, True),
-    (FOUND._replace(sha256="b" * 64), True, False)])
+    (FOUND._replace(sha256="b" * 64), True, False), (FOUND._replace(etag="0x8DC", md5=MD5), False, True),
+    (FOUND._replace(etag="0x8DC", md5=OTHER), False, False), (FOUND._replace(etag="0x8DC"), False, None)])
 def test_what_tags_tell_of_contents(found, md5_tags, same):
     assert same_content(EXPECTED, found, md5_tags) is same
 

@@ -4,6 +4,8 @@
 """Which version of an object was there at a moment."""
 from __future__ import annotations
 
+import pytest
+from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import RefusedError
 from ansible_collections.kestra_community.dr.plugins.module_utils.storage.objects.listing import Entry
 from ansible_collections.kestra_community.dr.plugins.module_utils.storage.objects.moments import Version, absent, pick, second
 
@@ -64,6 +66,19 @@ def test_of_one_second_before_later_work_a_version_beats_a_deletion():
     assert picked((page, None)) == [("a", "2")]
 
 
+def test_a_deletion_of_which_nobody_tells_when_it_was():
+    def page(written):
+        newest = version("a", written, 2)
+        return [newest._replace(latest=True, entry=None, told=False), newest, version("a", at(1), 1)]
+
+    assert picked((page(at(5)), None), moment=None) == []
+    # It came after the newest version, and that after the moment.
+    assert picked((page(at(12)), None)) == [("a", "1")]
+    with pytest.raises(RefusedError) as caught:
+        picked((page(at(5)), None))
+    assert caught.value.reason == "moment_unknown" and " a " in caught.value.message
+
+
 def test_a_mark_without_versions_counts_as_there():
     """MinIO keeps none of them: whether it was there before it was written anew cannot be told."""
     mark = Entry("a/", 0, "tag", at(12), "null")
@@ -105,3 +120,10 @@ def test_versions_that_are_not_there_any_more():
                Version("c", at(1), True, listed("c", "null", "other"))], None)]
     assert [entry.key for entry in absent(sorted(entries, key=lambda entry: entry.path.replace(b"/", b"\0")), pages)] == [
         "b", "c", "e", "f"]
+
+
+def test_what_got_a_versions_name_after_it_was_listed():
+    listed = [Entry("a", 1, "0x1", at(1), "null"), Entry("b", 1, "0x2", at(1), "null")]
+    pages = [([version("a", at(9), 2, True), Version("a", at(1), False, Entry("a", 1, "0x1", at(1), "1")), version("b", at(9), 1, True)], None)]
+    assert [entry.key for entry in absent(listed, pages)] == ["a", "b"]
+    assert [entry.key for entry in absent(listed, pages, named_later=True)] == ["b"]

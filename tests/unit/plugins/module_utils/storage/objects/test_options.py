@@ -47,8 +47,10 @@ def test_a_file_of_credentials():
 
 
 @pytest.mark.parametrize(("kind", "text", "members"), [
-    ("azure", "AZURE_STORAGE_CONNECTION_STRING='AccountName=a;AccountKey=sesame=='\n", {"connection_string": "AccountName=a;AccountKey=sesame=="}),
-    ("azure", "AZURE_STORAGE_ACCOUNT=a\nAZURE_STORAGE_KEY=sesame\n", {"access_key": "a", "secret_key": "sesame"}),
+    ("azure", "AZURE_STORAGE_CONNECTION_STRING='AccountName=a;AccountKey=sesame=='\n",
+     {"access_key": "a", "secret_key": "sesame==", "endpoint": "https://a.blob.core.windows.net"}),
+    ("azure", "AZURE_STORAGE_ACCOUNT=a\nAZURE_STORAGE_KEY=sesame\n",
+     {"access_key": "a", "secret_key": "sesame", "endpoint": "https://a.blob.core.windows.net"}),
     ("azure", "AZURE_STORAGE_ACCOUNT=a\nAZURE_STORAGE_SAS_TOKEN='sv=1&sig=sesame'\n", {"access_key": "a", "session_token": "sv=1&sig=sesame"}),
     ("gcs", SERVICE_ACCOUNT, {"service_account": SERVICE_ACCOUNT})])
 def test_files_of_credentials_of_the_other_clouds(kind, text, members):
@@ -64,6 +66,22 @@ def test_files_that_lack_credentials(kind, text):
     with pytest.raises(ConfigError) as caught:
         options.read_credentials(kind, text, "/x")
     assert caught.value.reason == "credentials_missing" and "sesame" not in str(caught.value.to_result())
+
+
+def test_kestras_container_of_azure():
+    known = {"type": "azure", "kind": "azure", "endpoint": "https://a.blob.core.windows.net", "bucket": "kestra", "prefix": None,
+             "access_key": "a", "secret_key": "sesame-1", "session_token": None}
+    found = place(known)
+    assert (found.kind, found.endpoint, found.bucket, found.access_key, found.secret_key) == (
+        "azure", "https://a.blob.core.windows.net", "kestra", "a", "sesame-1")
+    # Kestra's credentials do not go to another account; a file brings its own.
+    assert place(known, endpoint="https://b.blob.core.windows.net").secret_key is None
+    other = place(known, options.read_credentials("azure", "AZURE_STORAGE_CONNECTION_STRING='AccountName=b;AccountKey=sesame-2'", "/x"))
+    assert (other.endpoint, other.access_key, other.secret_key) == ("https://b.blob.core.windows.net", "b", "sesame-2")
+    assert place(known, session_token="sv=1&sig=x").session_token == "sv=1&sig=x"
+    with pytest.raises(ConfigError) as caught:
+        place(known, endpoint="https://a.blob.core.windows.net/?sig=sesame")
+    assert caught.value.reason == "bad_endpoint" and "sesame" not in str(caught.value.to_result())
 
 
 def test_kestras_bucket_of_google():

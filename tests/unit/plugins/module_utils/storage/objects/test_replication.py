@@ -153,6 +153,15 @@ def test_problems(change, problem):
     assert whats(found(**change)) == [[problem], []]
 
 
+def test_what_a_provider_replicates_by_itself():
+    """No rules are told: a replica that came by itself is the proof."""
+    own = {"own": "its management tells", "rules": None, "covering": []}
+    assert whats(found(**own)) == [[], []]
+    assert whats(found(**own, lag={"seconds": 1.0, "limit": 60.0, "replica": None})) == [["rules_unknown"], []]
+    assert whats(found(**own, lag={"seconds": None, "limit": 60.0, "replica": None})) == [["rules_unknown", "lag"], []]
+    assert whats(found(**own, lag=None, probing=False)) == [["rules_unknown", "lag_unknown"], []]
+
+
 def test_minio_replicates_what_it_encrypts():
     kms = {name: side(name, encryption="aws:kms") for name in ("source", "target")}
     assert whats(found(rule(arn=MINIO_ARN), **kms)) == [[], []]
