@@ -39,6 +39,7 @@ options:
     type: int
 seealso:
   - module: kestra_community.dr.kestra_info
+  - module: kestra_community.dr.kestra_pending
   - module: kestra_community.dr.kestra_restore_queue
 """
 
@@ -87,18 +88,16 @@ lost:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.core import wiring
-from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import ConfigError
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines import facts
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.elasticsearch import connect, options, pending
+from ansible_collections.kestra_community.dr.plugins.module_utils.kestra import pending as kestra_pending
 
 ARGUMENT_SPEC = dict(options.argument_spec(), recorded={"type": "list", "elements": "dict"}, limit={"type": "int"})
 
 
 def describe(place, recorded, limit):
     """The module's result."""
-    if recorded and not all(isinstance(item.get("id"), str) and item.get("state") for item in recorded):
-        raise ConfigError("What is recorded are no executions with id and state.", reason="bad_recorded",
-                          hint="Give in_flight.executions of a manifest.")
+    kestra_pending.check(recorded)
     with connect.connect(place.login) as cluster:
         result = {"in_flight": pending.read(cluster, place.prefix, limit)}
         if recorded is not None:

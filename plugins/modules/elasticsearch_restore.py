@@ -24,7 +24,7 @@ description:
     starts without any.
   - A failed swap brings the replaced indices back by itself. One that was killed is finished by running it again with the same
     options.
-  - To undo a swap, swap again with O(copies) being the set that O(undo) named.
+  - To undo a swap, swap again with O(copies) being the set that O(undo) named. A set stays until O(mode=absent) removes it.
 extends_documentation_fragment:
   - kestra_community.dr.attributes
   - kestra_community.dr.elasticsearch
@@ -38,27 +38,34 @@ attributes:
     support: none
   idempotent:
     support: partial
-    details: A swap that is done is not done again. The other modes restore anew, unless O(job_dir) holds the result of a finished
+    details: A swap that is done is not done again, nor is a set removed twice. The other modes restore anew, unless O(job_dir) holds the result of a finished
       run with the same options.
 options:
   mode:
-    description: What to do.
+    description:
+      - What to do.
+      - V(absent) deletes the set O(copies), each index by its name. It needs O(confirm), and refuses a set that a swap which was cut
+        needs yet, and any while there are no live indices.
     type: str
-    choices: [beside, swap, in_place]
+    choices: [beside, swap, in_place, absent]
     default: beside
   repository:
-    description: Name of the registered repository. Not with O(mode=swap).
+    description: Name of the registered repository. Only with O(mode=beside) and O(mode=in_place).
     type: str
   snapshot:
-    description: Name of the snapshot. Not with O(mode=swap).
+    description: Name of the snapshot. Only with O(mode=beside) and O(mode=in_place).
     type: str
   copies:
     description:
       - With O(mode=beside), the name of the set to restore to, such as the id of the recovery point. A set of that name is replaced.
       - With O(mode=swap), the set to put in place.
+      - With O(mode=absent), the set to remove.
     type: str
   undo:
     description: With O(mode=swap), the name of the set that the replaced indices become.
+    type: str
+  confirm:
+    description: The set O(copies) once more, for O(mode=absent).
     type: str
   component:
     description: The component C(search) of the recovery point's manifest, to compare with. Without it nothing can be compared.
@@ -99,6 +106,14 @@ EXAMPLES = r"""
     config:
       files: [/etc/kestra/application.yml]
 
+- name: It was the right one, and the replaced indices are not needed any more
+  kestra_community.dr.elasticsearch_restore:
+    mode: absent
+    copies: undo-20261123t001500z-a1b2c3
+    confirm: undo-20261123t001500z-a1b2c3
+    config:
+      files: [/etc/kestra/application.yml]
+
 - name: Restore into a new cluster
   kestra_community.dr.elasticsearch_restore:
     mode: in_place
@@ -116,7 +131,7 @@ indices:
   elements: str
   returned: success
 deleted:
-  description: The indices that went first, in check mode those that would go.
+  description: The indices that went first or were removed, in check mode those that would go.
   type: list
   elements: str
   returned: success
@@ -162,10 +177,10 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.core import jobs, wiring
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines import components, facts
-from ansible_collections.kestra_community.dr.plugins.module_utils.engines.elasticsearch import connect, landing, options, restore, swap
+from ansible_collections.kestra_community.dr.plugins.module_utils.engines.elasticsearch import connect, landing, options, restore, sets, swap
 
 NEEDED = [("mode", "beside", ("repository", "snapshot", "copies")), ("mode", "in_place", ("repository", "snapshot")),
-          ("mode", "swap", ("copies", "undo"))]
+          ("mode", "swap", ("copies", "undo")), ("mode", "absent", ("copies", "confirm"))]
 DIFFERENT = {"beside": "The copies are kept for a look and replaced by the next attempt. Do not put them in place.",
              "in_place": "Do not start Kestra on them; restore again, or from another recovery point."}
 
@@ -200,8 +215,9 @@ def perform(cluster, prefix, mode, chosen, component, progress):
 def main():
     spec = dict(options.argument_spec(), **jobs.argument_spec())
     spec.update(
-        mode={"type": "str", "choices": ["beside", "swap", "in_place"], "default": "beside"}, repository={"type": "str"},
-        snapshot={"type": "str"}, copies={"type": "str"}, undo={"type": "str"}, component={"type": "dict"}, manifest={"type": "path"},
+        mode={"type": "str", "choices": ["beside", "swap", "in_place", "absent"], "default": "beside"}, repository={"type": "str"},
+        snapshot={"type": "str"}, copies={"type": "str"}, undo={"type": "str"}, confirm={"type": "str"}, component={"type": "dict"},
+        manifest={"type": "path"},
         delete_existing={"type": "bool", "default": False}, stall_timeout={"type": "float", "default": 300.0})
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True, required_if=NEEDED,
                            mutually_exclusive=options.MUTUALLY_EXCLUSIVE + [("component", "manifest")])
@@ -209,6 +225,9 @@ def main():
 
     def body(module):
         place, mode = options.of_module(module, redactor), module.params["mode"]
+        if mode == "absent":
+            with connect.connect(place.login) as cluster:
+                return facts.trust(module, sets.remove(cluster, place.prefix, module.params["copies"], module.params["confirm"], module.check_mode))
         component = components.expected(module.params, "search")
         chosen = chosen_options(module.params)
         if module.check_mode:

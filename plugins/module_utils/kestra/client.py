@@ -124,9 +124,13 @@ class Client:
         """GET of the web API. path begins with /."""
         return self._request("GET", self._base("api_url", "web API"), path, query, self.authorization())
 
-    def post(self, path) -> Answer:
-        """POST without a body."""
-        return self._request("POST", self._base("api_url", "web API"), path, None, self.authorization())
+    def post(self, path, body=None) -> Answer:
+        """POST, with a JSON body where one is given."""
+        return self._request("POST", self._base("api_url", "web API"), path, None, self.authorization(), body)
+
+    def delete(self, path, body=None) -> Answer:
+        """DELETE, with a JSON body where one is given."""
+        return self._request("DELETE", self._base("api_url", "web API"), path, None, self.authorization(), body)
 
     def management(self, path) -> Answer:
         """GET of the management port; credentials only when it asks for them and there are some."""
@@ -178,12 +182,15 @@ class Client:
             context.verify_mode = ssl.CERT_NONE
         return context
 
-    def _request(self, method, base, path, query, login) -> Answer:
+    def _request(self, method, base, path, query, login, body=None) -> Answer:
         url = base + path + ("?" + urlencode(query, doseq=True) if query else "")
         headers = {"Accept": "application/json", "User-Agent": "kestra_community.dr", **login}
+        data = None
+        if body is not None:
+            data, headers["Content-Type"] = json.dumps(body).encode(), "application/json"
         opener = self._opener(base)
         try:
-            reply = opener.open(Request(url, headers=headers, method=method), timeout=self.settings.timeout)
+            reply = opener.open(Request(url, data=data, headers=headers, method=method), timeout=self.settings.timeout)
         except HTTPError as exc:
             reply = exc
         except ssl.SSLError as exc:

@@ -18,7 +18,7 @@ from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors im
     RefusedError,
     StateError,
 )
-from ansible_collections.kestra_community.dr.plugins.module_utils.engines.elasticsearch import catalog, repository
+from ansible_collections.kestra_community.dr.plugins.module_utils.engines.elasticsearch import catalog, repository, sets
 from ansible_collections.kestra_community.dr.tests.integration.module_runs import Steps, later
 
 NOWHERE = {"index.routing.allocation.require._name": "nowhere"}
@@ -408,6 +408,27 @@ def test_a_kept_set_is_not_written_over(cluster, take, give, put):
     assert cluster.names("kdr-before") == kept and len(cluster.names("kdr-two")) == 4
 
 
+def test_a_set_is_removed_only_beside_live_indices(cluster, take, give, put):
+    cluster.kestra()
+    cluster.repository()
+    component = take(cluster)
+    give(cluster, component=component, copies="one")
+    put(cluster, component=component, copies="one", undo="before")
+    live, kept = cluster.names("kestra_"), cluster.names("kdr-before")
+    give(cluster, component=component, copies="before-2")
+    for name in live:
+        cluster.ask("DELETE", f"/{name}")
+    with cluster.connect() as connected:
+        with pytest.raises(RefusedError) as failed:
+            sets.remove(connected, PREFIX, "before", "BEFORE", False)
+        assert failed.value.reason == "nothing_live" and cluster.names("kdr-before-k") == kept
+        put(cluster, component=component, copies="before-2", undo="none")
+        # Nothing of a set whose name only begins so.
+        give(cluster, component=component, copies="before-3")
+        assert sets.remove(connected, PREFIX, "BEFORE", "before", False)["deleted"] == kept
+    assert cluster.names("kdr-before-k") == [] and len(cluster.names("kdr-before-3")) == 4 == len(cluster.names("kestra_"))
+
+
 @pytest.mark.parametrize("phase,request_number", [("keeping", 3), ("swapping", 2), ("swapping", 9)])
 def test_a_swap_that_was_killed_goes_on(cluster, take, give, put, phase, request_number, monkeypatch):
     """Killed at a request in the middle of a phase: nothing of its own runs afterwards."""
@@ -438,6 +459,10 @@ def test_a_swap_that_was_killed_goes_on(cluster, take, give, put, phase, request
     with pytest.raises(Killed):
         put(cluster, component=component, copies="point", undo="before", progress=Steps(**{phase: arm}))
     left[0] = None
+    for name in ("point", "before") if phase == "swapping" else ():
+        with cluster.connect() as connected, pytest.raises(RefusedError) as failed:
+            sets.remove(connected, PREFIX, name, name, False)
+        assert failed.value.reason == "swap_unfinished"
     done = put(cluster, component=component, copies="point", undo="before")
     assert done["counts"] == component["counts"] and cluster.names("kdr-point") == []
     assert cluster.ask("GET", "/kdr-before-kestra_flows/_count")["count"] == 15

@@ -104,6 +104,22 @@ def test_from_kestras_configuration_to_a_swapped_copy(cluster, module, configura
     assert swapped["changed"] and swapped["counts"] == counts and len(swapped["kept"]) == 3
     assert not module("elasticsearch_restore", mode="swap", undo="before", **options)["changed"]
 
+    kept = cluster.names("kdr-before-")
+    gone = {"mode": "absent", "copies": "before", **how}
+    for confirm in ("befor", "*"):
+        with pytest.raises(ModuleFailed) as failed:
+            module("elasticsearch_restore", confirm=confirm, **gone)
+        assert failed.value.result["reason"] == "not_confirmed" and failed.value.result["detail"]["indices"] == kept
+    with pytest.raises(ModuleFailed) as failed:
+        module("elasticsearch_restore", **{**gone, "copies": "*", "confirm": "*"})
+    assert failed.value.result["reason"] == "bad_name" and cluster.names("kdr-before-") == kept
+    planned = module("elasticsearch_restore", check_mode=True, confirm="before", **gone)
+    assert planned["changed"] and planned["deleted"] == kept == cluster.names("kdr-before-") and len(kept) == 3
+    removed = module("elasticsearch_restore", confirm="before", **gone)
+    assert removed["changed"] and removed["deleted"] == kept and cluster.names("kdr-") == []
+    assert module("elasticsearch_inventory_info", counts=True, **how)["counts"] == counts
+    assert not module("elasticsearch_restore", confirm="before", **gone)["changed"]
+
     assert module("elasticsearch_snapshot", check_mode=True, state="absent", **named, **how)["changed"]
     assert module("elasticsearch_snapshot", state="absent", **named, **how)["changed"]
     assert not module("elasticsearch_snapshot", state="absent", **named, **how)["changed"]

@@ -22,7 +22,7 @@ box = container_tests.box
 kubectl = cluster_tests.kubectl
 
 MODULES = ("disk_space_info", "instance_lock", "kestra_config_bundle", "kestra_config_info", "kestra_config_restore", "kestra_info",
-           "kestra_maintenance", "kestra_metadata_backup", "kestra_metadata_restore", "kestra_service", "report_write",
+           "kestra_maintenance", "kestra_metadata_backup", "kestra_metadata_restore", "kestra_pending", "kestra_service", "report_write",
            "storage_inventory_info")
 SYSTEMD = "needs systemd: the molecule scenarios hosts, mysql and enterprise stop and start a unit by these options"
 NOT_RUN = {
@@ -299,3 +299,24 @@ def test_metadata_in_kubernetes(instance, kubectl, tmp_path):
     (restored,) = inside.play(SCALED_DOWN, also=here)
     assert restored["put_back"] and restored["restored"] == made["component"]["summary"]
     cluster.require_gone()
+
+
+# -- executions under way ---------------------------------------------------------------------------------------------
+
+PENDING = ("What would be killed", "Run again what was under way")
+ASLEEP = "id: asleep\nnamespace: company.team\ntasks:\n  - id: sleep\n    type: io.kestra.plugin.core.flow.Sleep\n    duration: PT600S\n"
+
+
+@case(*PENDING)
+def test_pending(scene):
+    standin = scene.instance.standin
+    standin.flow(ASLEEP)
+    name = standin.execute("company.team", "asleep", wait=False)["id"]
+    standin_tests.until(lambda: standin.get(f"executions/{name}")["state"]["current"] == "RUNNING", 60)
+    recorded = {"id": name, "namespace": "company.team", "flow": "asleep", "tenant": "main", "state": "RUNNING"}
+    scene.variables["manifest"] = {"in_flight": {"executions": [recorded]}}
+    planned, done = scene.play(*PENDING)
+    assert planned["changed"] and planned["became"][0]["now"] == "RUNNING"
+    again = done["became"][0]["new_id"]
+    assert again != name and done["became"][0]["now"] == "KILLED" == standin.get(f"executions/{name}")["state"]["current"]
+    standin_tests.until(lambda: standin.get(f"executions/{again}")["state"]["current"] == "RUNNING", 60)

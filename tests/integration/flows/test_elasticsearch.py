@@ -12,6 +12,7 @@ from ansible_collections.kestra_community.dr.tests.integration.flows.test_round_
 
 PAUSED = b"id: paused\nnamespace: company.team\ntasks:\n  - id: wait\n    type: io.kestra.plugin.core.flow.Pause\n"
 QUICK = b"id: quick\nnamespace: company.team\ntasks:\n  - id: say\n    type: io.kestra.plugin.core.log.Log\n    message: hello\n"
+LONG = b"id: working\nnamespace: company.team\ntasks:\n  - id: work\n    type: io.kestra.plugin.core.flow.Sleep\n    duration: PT3600S\n"
 # Nobody writes to them by itself.
 STILL = ("kestra_flows", "kestra_flows_revisions", "kestra_settings", "kestra_tenants", "kestra_users")
 
@@ -40,6 +41,15 @@ def waiting(lab):
         lab.api("/api/v1/main/flows", flow, "POST")
     found = lab.api("/api/v1/main/executions/company.team/paused", b"", "POST")["id"]
     until(lab, found, "PAUSED")
+    return found
+
+
+@pytest.fixture(scope="module")
+def working(lab, waiting):
+    """An execution with a task at work."""
+    lab.api("/api/v1/main/flows", LONG, "POST")
+    found = lab.api("/api/v1/main/executions/company.team/working", b"", "POST")["id"]
+    until(lab, found, "RUNNING")
     return found
 
 
@@ -108,10 +118,10 @@ def test_there_is_no_way_back_into_an_empty_cluster(lab, story):
     assert lab.healthy()
 
 
-def test_pinned_runs_beside_kestra_and_verifies(lab, waiting):
+def test_pinned_runs_beside_kestra_and_verifies(lab, waiting, working):
     run = lab.play("backup", "-vvv").ok()
     assert lab.healthy() and "Kestra is as it was found" in run.report["kestra_line"]
-    assert run.report["in_flight"]["executions"][0]["id"] == waiting
+    assert [one["id"] for one in run.report["in_flight"]["executions"]] == [waiting, working]
     held = lab.ask("GET", "/_snapshot/kestra-dr-kestra/_all")["snapshots"]
     assert [one["snapshot"] for one in held] == [run.report["recovery_point"].lower()]
     verified = lab.play("verify", "-vvv", kestra_dr_recovery_point="latest", kestra_dr_scratch_host=f"http://127.0.0.1:{lab.database_port}",
@@ -121,15 +131,47 @@ def test_pinned_runs_beside_kestra_and_verifies(lab, waiting):
     assert not [row for row in lab.ask("GET", "/_cat/indices?format=json&h=index&expand_wildcards=all") if "verify" in row["index"]]
 
 
-def test_restore_over_a_live_instance_and_undo(lab, waiting):
+def indexed(lab, execution):
+    """The state that the index says, beside Kestra."""
+    lab.ask("POST", "/kestra_executions/_refresh")
+    return lab.ask("GET", f"/kestra_executions/_doc/{execution}")["_source"]["state"]["current"]
+
+
+def test_restore_over_a_live_instance_and_undo(lab, waiting, working):
+    """A Kestra that does not take our login does not undo the restore: what is left to do is told. An undo kills nobody."""
     lab.api("/api/v1/main/flows", QUICK.replace(b"quick", b"after"), "POST")
     before = lab.identity()
-    done = lab.play("restore", "-vvv", kestra_dr_recovery_point=lab.points()[-1], kestra_dr_confirm=lab.instance_id).ok()
+    planned = lab.play("restore", "--check", kestra_dr_recovery_point=lab.points()[-1], kestra_dr_restore_pending="kill").ok()
+    assert "executions under way at the recovery point: 2, which are killed" in planned.output and state(lab, working) == "RUNNING"
+    done = lab.play("restore", "-vvv", kestra_dr_recovery_point=lab.points()[-1], kestra_dr_confirm=lab.instance_id,
+                    kestra_dr_restore_pending="kill", kestra_dr_api_token="not-a-token").ok()
     assert lab.wait_healthy() and lab.identity() != before
     assert lab.api("/api/v1/main/flows/search?q=after")["total"] == 0 and state(lab, waiting) == "PAUSED"
     assert done.report["particulars"]["old_database"].startswith("the indices kdr-undo-")
-    lab.play("undo", "-vvv", kestra_dr_confirm=lab.instance_id).ok()
+    assert done.report["outcome"] == "ok" and "were killed: Kestra refuses the API token" in done.report["warnings"][0], done.report["warnings"]
+    assert len(done.report["by_hand"]) == 1 and "kill/by-ids" in done.report["by_hand"][0] and working in done.report["by_hand"][0]
+    assert [(one["id"], one["now"]) for one in done.report["became"]] == [(waiting, "PAUSED"), (working, "RUNNING")]
+    lab.play("undo", "-vvv", kestra_dr_confirm=lab.instance_id, kestra_dr_restore_pending="kill").ok()
     assert lab.wait_healthy() and lab.api("/api/v1/main/flows/search?q=after")["total"] == 1
+    assert (indexed(lab, waiting), indexed(lab, working)) == ("PAUSED", "RUNNING")
+
+
+def test_what_was_under_way_runs_again(lab, waiting, working):
+    done = lab.play("restore", "-vvv", kestra_dr_recovery_point=lab.points()[-1], kestra_dr_confirm=lab.instance_id,
+                    kestra_dr_restore_pending="replay").ok()
+    became = {one["id"]: one for one in done.report["became"]}
+    again = became[working]["new_id"]
+    assert became[working]["done"] and (became[working]["was"], became[working]["now"]) == ("RUNNING", "KILLED")
+    assert not became[waiting]["done"] and "waits for a person" in became[waiting]["why"] and not done.report["warnings"]
+    assert done.report["particulars"]["executions_that_do_not_go_on"] == waiting
+    until(lab, again, "RUNNING")
+    assert lab.api(f"/api/v1/main/executions/{again}")["originalId"] == working and state(lab, waiting) == "PAUSED"
+    end = time.monotonic() + 30
+    while (indexed(lab, working), indexed(lab, again)) != ("KILLED", "RUNNING"):
+        assert time.monotonic() < end, "the indices do not say so"
+        time.sleep(0.5)
+    page = (lab.vault / "kestra" / "reports" / f"{done.report['run_id']}.html").read_text()
+    assert f"runs again as {again}" in page and working in page
 
 
 def test_no_secret_was_shown(lab):

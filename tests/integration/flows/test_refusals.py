@@ -108,6 +108,11 @@ def test_edited_manifest(lab):
         path.write_bytes(kept)
 
 
+def test_executions_that_go_on_by_themselves_are_not_killed(lab):
+    lab.play("restore", kestra_dr_recovery_point=lab.point(), kestra_dr_confirm=lab.instance_id, kestra_dr_restore_pending="kill").failed(
+        "run again by themselves", "Nothing was touched")
+
+
 def test_damaged_pack(lab):
     point = lab.point()
     packs = sorted((path for path in (lab.repository / "data").rglob("*") if path.is_file()), key=lambda path: path.stat().st_mtime)

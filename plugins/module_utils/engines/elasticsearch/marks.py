@@ -36,6 +36,13 @@ def is_whole(name, found) -> bool:
     return bool(found) and all(whole(name, len(found)) in marks for marks in found.values())
 
 
+def unfinished(found) -> set:
+    """The sets that a swap which has not come to its end takes from and keeps. found: of read(), of all sets. Pure."""
+    told = {tuple(mark[len(_START):].split(".")) for marks in found.values() for mark in marks}
+    pairs = {(one[0], one[2]) for one in told if one[1] == KEPT} - {(one[0], one[2]) for one in told if one[1] == SWAPPED}
+    return {name for pair in pairs for name in pair}
+
+
 def write(cluster, indices, *marks) -> None:
     """Writes marks on indices, all at once."""
     actions = [{"add": {"index": index, "alias": mark}} for index in indices for mark in marks]

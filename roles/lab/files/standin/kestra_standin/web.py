@@ -567,6 +567,53 @@ class Api(Service):
         self.change(execution_id, ("CREATED", "RUNNING", "PAUSED", "QUEUED", "RESTARTED"), action)
         raise Answer(202)
 
+    @route("DELETE", "executions/kill/by-ids")
+    def kill_many(self, request):
+        """Kill a list of executions, all or none."""
+        ids = values.loads(request.body.decode() or "null")
+        if not isinstance(ids, list):
+            raise refuse(400, "Required Body [executionsId] not specified")
+        with self.store.tx() as work:
+            found = {one: work.get("executions", one) for one in ids}
+        whys = {one: "execution not found" if execution is None else "execution already finished"
+                for one, execution in found.items() if execution is None or model.is_done(execution)}
+        if whys:
+            raise Answer(400, {"message": "invalid bulk kill", "invalids": [
+                {"message": why, "rootBean": one, "rootBeanClass": "java.lang.String", "leafBean": one, "invalidValue": one}
+                for one, why in whys.items()]})
+        for one in ids:
+            self.change(one, (found[one]["state"]["current"],), self.killing)
+        if version_tuple(self.server.version) >= (2, 0):
+            raise Answer(202, {"operationId": values.new_id()})
+        return {"count": len(ids)}
+
+    @staticmethod
+    def killing(work, progress):
+        """The order to kill an execution, without what it has started."""
+        progress.set("KILLING")
+        execution_id = progress.execution["id"]
+        work.emit("models.executions.ExecutionKilled", execution_id,
+                  {"type": "execution", "executionId": execution_id, "state": "REQUESTED", "isOnKillCascade": False})
+
+    @route("POST", "executions/([^/]+)/replay")
+    @route("POST", "executions/([^/]+)/actions/replay")
+    def replay(self, request, execution_id):
+        """A new execution like this one, from its first task. Its path has actions in it since 2.0."""
+        if request.path.endswith("/actions/replay") != (version_tuple(self.server.version) >= (2, 0)):
+            raise refuse(404, "Page Not Found")
+        old = self.execution(execution_id)
+        with self.store.tx() as work:
+            found = work.flow(old["namespace"], old["flowId"], old["flowRevision"])
+            if found is None or found[0].get("disabled"):
+                raise refuse(409, "The flow cannot be executed")
+            execution = model.new_execution(found[0], values.now(), inputs=old.get("inputs"), trigger=old.get("trigger"),
+                                            tenant=old.get("tenantId"))
+            execution.update(parentId=execution_id, originalId=old["originalId"], labels=list(old.get("labels", ())))
+            execution["metadata"] = dict(old["metadata"], attemptNumber=old["metadata"]["attemptNumber"] + 1)
+            executor.save(work, execution)
+        self.server.wake.set()
+        return execution
+
     # the rest -------------------------------------------------------------------------------------------------
 
     @route("GET", "namespaces/search")

@@ -5,7 +5,9 @@
 
 Built from Kestra's controllers and OpenAPI files by version: tenant in the path since 0.23 (open source rewrites the
 old form), state=X until 1.x beside filters[…] since 0.22 (0.22 itself names operations $eq), 2.0 without state=X, /kv
-since 1.1, `edition` since 1.0, a login for /configs since 2.0, maintenance paths cluster -> instance, status since 2.0.
+since 1.1, `edition` since 1.0, a login for /configs since 2.0, maintenance paths cluster -> instance, status since 2.0;
+kill/by-ids answers 200 with a count, 202 since 2.0, 400 with `invalids` and nothing done when it takes one of them not;
+replay is below actions/ since 2.0.
 """
 from __future__ import annotations
 
@@ -38,6 +40,10 @@ class FakeKestra:
         self.services = [("EXECUTOR", "e1"), ("WORKER", "w1"), ("WEBSERVER", "x1"), ("SCHEDULER", "s1")]
         self.lag = 0                   # questions after enter until the services follow
         self.maintenance = False
+        self.patience = 0              # questions after a kill until an execution is KILLED
+        self.deaf = ()                 # executions that a kill does nothing to
+        self.killing = {}
+        self.replayed = []             # (new id, old id)
         self.seen = []
         self._servers = []
 
@@ -67,7 +73,7 @@ class FakeKestra:
 
     # -- answers --------------------------------------------------------------
 
-    def answer_management(self, method, path, query, authorization):
+    def answer_management(self, method, path, query, authorization, _body=b""):
         self.seen.append((method, path, query, authorization))
         if path == "/health":
             return self.health[0], {"name": "kestra", "status": self.health[1]}
@@ -75,7 +81,7 @@ class FakeKestra:
             return 200, {"version": self.version + "-oss"}
         return 404, {}
 
-    def answer(self, method, path, query, authorization):
+    def answer(self, method, path, query, authorization, body=b""):
         self.seen.append((method, path, query, authorization))
         for ending, answer in self.broken.items():
             if path.endswith(ending):
@@ -91,7 +97,9 @@ class FakeKestra:
         if instance is not None:
             return instance
         tenant, rest = self._tenant(path[len("/api/v1/"):])
-        return (404, {"message": "Not Found"}) if tenant is None else self._search(tenant, rest, query)
+        if tenant is None:
+            return 404, {"message": "Not Found"}
+        return self._execution(method, tenant, rest, body) or self._search(tenant, rest, query)
 
     def _logged_in(self, authorization):
         if self.login is None and self.token is None:
@@ -177,6 +185,36 @@ class FakeKestra:
             return 200, [{"key": str(number)} for number in range(self.kv[tenant].get(unquote(found.group(1)), 0))]
         return 404, {"message": "Not Found"}
 
+    def _execution(self, method, tenant, path, body):
+        """One execution and what is done to it; None for another path."""
+        known = {row[0]: row for row in self.executions[tenant]}
+        if (method, path) == ("DELETE", "executions/kill/by-ids"):
+            ids = json.loads(body)
+            invalids = [{"message": "execution already finished" if name in known else "execution not found", "rootBean": name,
+                         "invalidValue": name, "propertyPath": "execution"}
+                        for name in ids if name not in known or known[name][3] in ("SUCCESS", "FAILED", "KILLED")]
+            if invalids:
+                return 400, {"message": "invalid bulk kill", "invalids": invalids}
+            self.killing.update((name, self.patience) for name in ids if name not in self.deaf)
+            return (202, {"operationId": "o1"}) if self.key >= (2, 0) else (200, {"count": len(ids)})
+        found = re.fullmatch(r"executions/([^/]+)(/actions/replay|/replay)?", path)
+        if not found or found.group(1) == "search" or found.group(2) == ("/replay" if self.key >= (2, 0) else "/actions/replay"):
+            return None
+        row = known.get(found.group(1))
+        if row is None:
+            return 404, {"message": "Not Found"}
+        if found.group(2) and method == "POST":
+            self.replayed.append((f"again-{row[0]}", row[0]))
+            self.executions[tenant].append((f"again-{row[0]}", *row[1:3], "CREATED"))
+            return 200, {"id": f"again-{row[0]}", "state": {"current": "CREATED"}}
+        if row[0] in self.killing:
+            self.killing[row[0]] -= 1
+            if self.killing[row[0]] < 0:
+                del self.killing[row[0]]
+                row = (*row[:3], "KILLED")
+                self.executions[tenant] = [row if one[0] == row[0] else one for one in self.executions[tenant]]
+        return 200, {"id": row[0], "namespace": row[1], "flowId": row[2], "state": {"current": row[3]}}
+
     def _executions(self, tenant, query):
         states = set()
         if self.key < (2, 0):
@@ -206,8 +244,9 @@ def _handler(answer):
     class Handler(BaseHTTPRequestHandler):
         def _serve(self):
             parts = urlsplit(self.path)
+            given = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             status, body = answer(self.command, unquote(parts.path), parse_qs(parts.query),
-                                  self.headers.get("Authorization"))
+                                  self.headers.get("Authorization"), given)
             raw = body if isinstance(body, bytes) else json.dumps(body).encode()
             self.send_response(status)
             if status in (301, 302, 307):
@@ -217,7 +256,7 @@ def _handler(answer):
             self.end_headers()
             self.wfile.write(raw)
 
-        do_GET = do_POST = _serve
+        do_GET = do_POST = do_DELETE = _serve
 
         def log_message(self, *_unused):
             pass

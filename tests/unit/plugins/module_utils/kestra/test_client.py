@@ -36,6 +36,13 @@ def test_basic_auth_with_any_characters(kestra):
     assert client(kestra, user="ad min@x", password="wrong").get("/api/v1/configs").status == 401
 
 
+def test_a_body_is_sent_as_json(kestra):
+    kestra.executions["main"] = [("é", "n", "f", "RUNNING")]
+    answer = client(kestra).delete("/api/v1/executions/kill/by-ids", ["é"])
+    assert (answer.status, answer.body) == (200, {"count": 1}) and kestra.killing == {"é": 0}
+    assert client(kestra).post("/api/v1/executions/x/replay", {}).status == 404
+
+
 def test_a_token_wins_over_a_password(kestra):
     kestra.version, kestra.token = "2.0.0", "tok"
     assert client(kestra, user="u", password="p", token="tok").get("/api/v1/configs").ok

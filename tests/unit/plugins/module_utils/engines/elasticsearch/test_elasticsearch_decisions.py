@@ -628,6 +628,13 @@ def test_marks_of_sets():
     assert not mark.startswith(names.copies("point"))
 
 
+def test_which_sets_a_swap_needs_yet():
+    kept, swapped = (marks.stage("before", reached, "point") for reached in (marks.KEPT, marks.SWAPPED))
+    assert marks.unfinished({}) == set() == marks.unfinished({"a": [marks.whole("before", 1), kept, swapped]})
+    assert marks.unfinished({"a": [marks.whole("before", 1), kept], "b": []}) == {"before", "point"}
+    assert marks.unfinished({"a": [swapped], "b": [marks.stage("x-1", marks.KEPT, "point")]}) == {"x-1", "point"}
+
+
 def test_how_far_a_swap_is():
     chosen = swap.Options(copies="point", undo="Before")
     kept, swapped = (marks.stage("before", reached, "point") for reached in (marks.KEPT, marks.SWAPPED))
