@@ -42,7 +42,12 @@ options:
     default: []
   storage_path:
     description:
-      - Root of Kestra's internal storage where the command line runs. It must be a local storage.
-      - Default is C(kestra.storage.local.base-path) of O(config).
+      - Root of Kestra's internal storage where the command line runs, when it is a local one.
+      - Default is the storage of O(config), a local one (C(kestra.storage.local.base-path)) or a bucket.
     type: str
+  storage_credentials_file:
+    description:
+      - File with C(AWS_ACCESS_KEY_ID) and C(AWS_SECRET_ACCESS_KEY) for a bucket, on the host the module runs on, for its owner
+        alone. Kestra's own when not given.
+    type: path
 """

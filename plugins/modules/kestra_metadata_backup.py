@@ -164,7 +164,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kestra_community.dr.plugins.module_utils.core import jobs, wiring
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import ConfigError
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.secrets import Redactor
-from ansible_collections.kestra_community.dr.plugins.module_utils.kestra import archives, cli, metadata, options
+from ansible_collections.kestra_community.dr.plugins.module_utils.kestra import archive_storage, archives, cli, metadata, options
 
 ARGUMENT_SPEC = {
     **cli.argument_spec(), **archives.argument_spec(), **jobs.argument_spec(), "config": options.CONFIG_SPEC,
@@ -195,7 +195,7 @@ def main():
             params["type"], params["tenant"] or None, params["include_data"], metadata.resources_of(params["resources"]),
             params["internal_log"], params["log_level"],
             metadata.key_of(key, params["encryption_key_by"], params["encrypt"], configuration))
-        storage = archives.Storage(line, archives.local_base(params["storage_path"], configuration))
+        storage = archive_storage.of_module(module, redactor, line, configuration)
         backup = archives.Backup(line, storage, request, params["dest"], keep=params["keep"],
                                  server_version=params["cli"]["server_version"])
         if module.check_mode:

@@ -168,7 +168,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.core import jobs, wiring
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.secrets import Redactor
-from ansible_collections.kestra_community.dr.plugins.module_utils.kestra import archives, cli, metadata, options
+from ansible_collections.kestra_community.dr.plugins.module_utils.kestra import archive_storage, archives, buckets, cli, metadata, options
 
 ARGUMENT_SPEC = {
     **cli.argument_spec(), **archives.argument_spec(), **jobs.argument_spec(), "config": options.CONFIG_SPEC,
@@ -182,13 +182,13 @@ ARGUMENT_SPEC = {
 ASKED = ("uri", "archive", "sha256", "summary", "to_tenant", "resources", "encryption_key_by", "storage_path")
 
 
-def storage_of(line, params, configuration):
+def storage_of(module, redactor, line, configuration):
     """The storage, None where it is neither needed nor within reach."""
-    if params["archive"] or params["sha256"] or params["storage_path"]:
-        return archives.Storage(line, archives.local_base(params["storage_path"], configuration))
-    if configuration is not None and configuration.storage_type() == "local":
-        return archives.Storage(line, archives.local_base(None, configuration))
-    return None
+    params = module.params
+    needed = params["archive"] or params["sha256"] or params["storage_path"]
+    if not needed and (configuration is None or configuration.storage_type() not in ("local", *buckets.TYPES)):
+        return None
+    return archive_storage.of_module(module, redactor, line, configuration)
 
 
 def main():
@@ -204,7 +204,7 @@ def main():
         key = options.encryption_key(params, redactor)
         line, configuration = options.reached_cli(module, redactor)
         restore = archives.Restore(
-            line, storage_of(line, params, configuration), place,
+            line, storage_of(module, redactor, line, configuration), place,
             metadata.restore_key_of(key, params["encryption_key_by"], configuration), archive=params["archive"],
             sha256=params["sha256"], expected=expected, to_tenant=params["to_tenant"] or None, resources=resources,
             server_version=params["cli"]["server_version"])

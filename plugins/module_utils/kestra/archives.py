@@ -1,20 +1,15 @@
 # Copyright (c) 2026, Kestra community DR contributors
 # GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Metadata archives made, copied out of Kestra's local storage, put back and restored, by way of its command line.
-
-The storage is where the command line is: its files are reached in the same way and as the same user, by cat, tee,
-sha256sum and the like.
-"""
+"""Metadata archives made, copied out of Kestra's storage, put back and restored, by way of its command line."""
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import time
 
 from ..core import files
-from ..core.errors import ConfigError, DrError, IntegrityError, RefusedError, StateError, ToolError
+from ..core.errors import DrError, IntegrityError, RefusedError, StateError
 from . import cli as reaching
 from . import metadata
 
@@ -28,114 +23,14 @@ def argument_spec() -> dict:
                               "no_log": False},
         "resources": {"type": "list", "elements": "str", "default": []},
         "storage_path": {"type": "str"},
+        "storage_credentials_file": {"type": "path", "no_log": False},
     }
-
-
-def local_base(storage_path, configuration) -> str:
-    """Root of the local storage where the command line is. Raises ConfigError, RefusedError (unsupported_storage)."""
-    if storage_path:
-        return storage_path.rstrip("/") or "/"
-    if configuration is None:
-        raise ConfigError("Nothing says where Kestra's internal storage is.", reason="config_missing",
-                          hint="Give storage_path, or config with Kestra's configuration.")
-    described = configuration.describe_storage()
-    if described["type"] != "local":
-        raise RefusedError(
-            f"Kestra's internal storage is {described['type'] or 'not set'}; only a local one is covered.",
-            reason="unsupported_storage", hint="Copy the archive by the storage's own means.")
-    if not described["base_path"]:
-        raise ConfigError("kestra.storage.local.base-path cannot be told.", reason="config_missing",
-                          hint="Give storage_path.")
-    return str(described["base_path"]).rstrip("/") or "/"
-
-
-class Storage:
-    """Archives in a local storage. base: its root where the command line is."""
-
-    def __init__(self, cli, base):
-        self._cli = cli
-        self.base = base
-
-    def path(self, location) -> str:
-        """Archives lie at the root, not in a tenant's directory."""
-        return (self.base if self.base != "/" else "") + location.path
-
-    def sha256(self, location):
-        """Hex sha256 of an archive, None when it is not there."""
-        path = self.path(location)
-        done = self._cli.program(["sha256sum", path], ok=(0, 1))
-        found = re.match(r"([0-9a-f]{64})\b", done.stdout)
-        if done.rc == 0 and found:
-            return found.group(1)
-        if "No such file" in done.stderr_tail or "Not a directory" in done.stderr_tail:
-            return None
-        last = done.stderr_tail.splitlines()
-        raise ToolError(f"{path} in Kestra's storage cannot be read: {last[-1] if last else 'no reason given'}",
-                        reason="archive_unreadable", detail={"rc": done.rc, "stderr_tail": done.stderr_tail})
-
-    def fetch(self, location, path, progress=None):
-        """Copies an archive out to path. Returns the HashingWriter; its digest is that of the storage."""
-        expected = self.sha256(location)
-        if expected is None:
-            raise StateError(f"Kestra says it made {location.uri}, but {self.path(location)} is not there.",
-                             reason="archive_missing",
-                             hint="Check storage_path, and that the command line and the storage are those of one "
-                                  "instance.", detail={"uri": location.uri})
-        with files.AtomicFile(path) as handle:
-            writer = files.HashingWriter(handle)
-            self._cli.read(["cat", self.path(location)], writer,
-                           on_bytes=(lambda _n: progress.update(writer.size)) if progress else None)
-            if writer.sha256 != expected:
-                raise IntegrityError(f"The copy of {location.uri} is not what is in the storage.",
-                                     reason="digest_differs", hint="Run the backup again.",
-                                     detail={"sha256": writer.sha256, "expected": expected, "size": writer.size})
-        return writer
-
-    def put(self, location, path, sha256) -> None:
-        """Copies an archive from path into the storage, and compares."""
-        target = self.path(location)
-        part = files.part_name(target)
-        self._cli.program(["mkdir", "-p", os.path.dirname(target)])
-        try:
-            with open(path, "rb") as handle:
-                self._cli.write(["tee", part], handle)
-            self._cli.program(["mv", part, target])
-        except BaseException:
-            self._discard(part)
-            raise
-        if self.sha256(location) != sha256:
-            self._discard(target)
-            raise IntegrityError(f"What was put into Kestra's storage as {location.uri} is not {path}.",
-                                 reason="digest_differs", hint="Nothing was restored. Run it again.")
-
-    def _discard(self, path) -> None:
-        try:
-            self._cli.program(["rm", "-f", path])
-        except DrError:
-            return  # the error on its way says more
-
-    def surplus(self, location, keep) -> list:
-        """Paths of the older archives beside this one, oldest first, beyond the newest keep."""
-        directory = os.path.dirname(self.path(location))
-        listed = self._cli.program(["ls", "-1", directory]).stdout.splitlines()
-        return [f"{directory}/{name}" for name in older(listed, location.name, keep)]
-
-    def remove(self, paths) -> None:
-        """Removes archives, with their side files."""
-        if paths:
-            self._cli.program(["rm", "-f", *paths, *[path + ".metadata" for path in paths]])
-
-
-def older(names, newest, keep) -> list:
-    """Which archives to remove so that keep remain, the newest among them: only older ones, oldest first. Pure."""
-    before = sorted(name for name in set(names) if metadata.NAME.fullmatch(name) and name < newest)
-    return before[:max(len(before) - (keep - 1), 0)]
 
 
 # -- backup -----------------------------------------------------------------------------------------------------------
 
 class Backup:
-    """One backup. storage: Storage. dest: the new directory."""
+    """One backup. storage: of archive_storage. dest: the new directory."""
 
     def __init__(self, cli, storage, request, dest, *, server_version=None, keep=None):
         self._cli, self._storage, self._request = cli, storage, request
@@ -152,6 +47,7 @@ class Backup:
         if not os.path.isdir(parent):
             raise StateError(f"The directory {parent} for the archive does not exist.", reason="not_found",
                              hint="Create it (0700), or correct dest.")
+        self._storage.require()
         version = asked(self._cli, metadata.CREATE, metadata.create_words(self._request), self._server_version)
         return {"cli": self._cli.at.shown(), "kestra_version": version, "type": self._request.type,
                 "tenant": self._request.tenant, "key": self._request.key.source, "storage": self._storage.base,
@@ -206,8 +102,8 @@ def asked(cli, command, words, server_version) -> str:
 # -- restore ----------------------------------------------------------------------------------------------------------
 
 class Restore:
-    """One restore. location: Location. archive: a file to put back first, or None. storage: Storage, or None when the
-    storage cannot be looked into. expected: the backup's summary, or None."""
+    """One restore. location: Location. archive: a file to put back first, or None. storage: of archive_storage, or None when
+    it cannot be looked into. expected: the backup's summary, or None."""
 
     def __init__(self, cli, storage, location, key, *, archive=None, sha256=None, expected=None, to_tenant=None,
                  resources=(), server_version=None):

@@ -20,15 +20,20 @@ from ansible_collections.kestra_community.dr.plugins.module_utils.core import cl
 from drill import DrillError, leftovers, processes, standin
 from drill.console import Console, size
 from drill.labdir import LabDir
+from drill.options import engine_of
 from drill.playbooks import Playbooks
 
 from . import figures
 from .mysql import MysqlTools
 from .postgresql import PostgresqlTools
 from .scene import BIG_MB, SECTIONS, Scene
+from .search import SearchScene, SearchTools
 
 EXIT_NOT_RUN, EXIT_USAGE = 1, 64
 OBJECT_SECTIONS = ("backup", "restore", "requests", "sent", "memory")
+SEARCH_SECTIONS = ("dump", "restore", "downtime")
+TOOLS = {"postgresql": PostgresqlTools, "mysql": MysqlTools, "elasticsearch": SearchTools}
+PROGRAMS = {"postgresql": "KDR_PG_BIN", "mysql": "KDR_MYSQL_BIN", "elasticsearch": "KDR_LAB_BIN"}
 ROOM = 6  # times the size of the largest database: it, its copy, two dumps, two repositories
 
 
@@ -43,7 +48,7 @@ def _interrupt(number, _frame):
 def parse(argv):
     """The options; tests/bench/run has checked their form."""
     parser = argparse.ArgumentParser(prog="tests/bench/run", add_help=False, allow_abbrev=False)
-    parser.add_argument("--backend", choices=("postgresql", "mysql"), default="postgresql")
+    parser.add_argument("--backend", choices=tuple(TOOLS), default="postgresql")
     parser.add_argument("--size-mb", type=int, default=300)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--only", type=lambda text: text.split(","), default=list(SECTIONS))
@@ -56,7 +61,10 @@ def parse(argv):
     if found.storage:
         found.only, found.big = [], False
         found.size_mb = found.large_mb + max(1, found.objects * figures.SMALL_OBJECT // figures.MB)
+    if found.backend == "elasticsearch":
+        found.only, found.big = [name for name in found.only if name in SEARCH_SECTIONS], False
     found.small_mb = max(1, found.size_mb // 3)
+    found.engine = engine_of(found.backend)
     return found
 
 
@@ -137,11 +145,10 @@ class Command:
                                        python=os.environ["KDR_LAB_PYTHON"])
         self._kestra.prepare((0, 0))
         self._facts["machine"]["database"] = f"{self._kestra.database.title} {self._kestra.database.facts()['version']}"
-        kind = MysqlTools if self.options.backend == "mysql" else PostgresqlTools
-        programs = os.environ["KDR_MYSQL_BIN" if self.options.backend == "mysql" else "KDR_PG_BIN"]
-        tools = kind(self.lab, self._kestra, collections=self._collections, programs=programs)
-        self._scene = Scene(self.options, self.lab, self._kestra, playbooks=self._playbooks, console=self.console,
-                            tools=tools)
+        backend = self.options.backend
+        tools = TOOLS[backend](self.lab, self._kestra, collections=self._collections, programs=os.environ[PROGRAMS[backend]])
+        scene = SearchScene if backend == "elasticsearch" else Scene
+        self._scene = scene(self.options, self.lab, self._kestra, playbooks=self._playbooks, console=self.console, tools=tools)
         self._scene.run()
 
     def _finish(self, failure) -> int:

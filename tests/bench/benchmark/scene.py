@@ -36,7 +36,7 @@ class Scene:
         self._playbooks, self._console, self._tools = playbooks, console, tools
         self.figures = []
         self.databases = {}
-        self._database = kestra.target.credentials["name"]
+        self._database = kestra.target.credentials.get("name")
         self._seeds = 1
         self._peaks, self._downtimes = {}, {}
         self._dump = tools.work / "dump"
@@ -186,7 +186,7 @@ class Scene:
 
     def _flows(self, megabytes, bare) -> None:
         """Whole backups in both modes; with bare each beside the bare script, Kestra running."""
-        tables = self._tools.tables(self._database)
+        tables = self._tools.tables(self._database) if bare else ()
         for mode in MODES:
             ours, plain = [], []
             self._downtimes[mode, megabytes] = []

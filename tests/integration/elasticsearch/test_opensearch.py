@@ -52,7 +52,7 @@ def test_in_a_bucket(cluster, bucket, module):
     named = {"repository": "backup", "snapshot": "point"}
     taken = module("elasticsearch_snapshot", **named, **how)
     assert taken["changed"] and taken["component"]["counts"] == counts
-    assert taken["component"]["system"] == "OpenSearch repository backup (s3)"
+    assert taken["component"]["system"] == f"the repository backup (s3) of OpenSearch at {cluster.hosts()[0]}"
     listed = module("elasticsearch_snapshot_info", repository="backup", **how)
     assert [(item["name"], item["usable"], item["ours"]) for item in listed["snapshots"]] == [("point", True, True)]
     assert blobs(bucket)

@@ -54,19 +54,22 @@ INSERT INTO triggers (key, value)
 
 
 class Instance:
-    """One instance, its processes not running. directory: its configuration and storage."""
+    """One instance, its processes not running. directory: its configuration and, where none is given, its storage."""
 
-    def __init__(self, server, directory, key=KEY, version=VERSION, edition="EE"):
+    def __init__(self, server, directory, key=KEY, version=VERSION, edition="EE", storage=None):
         self.directory = Path(directory)
         self.standin = standin_tests.Standin(server, directory)
         self.version, self.edition = version, edition
         self.config = self.directory / "application.yml"
+        self._storage = storage
         self.configure(key)
 
     def configure(self, key):
         """Writes the configuration, with this encryption key or none."""
         self.key = key
         document = self.standin.configuration()
+        if self._storage:
+            document["kestra"]["storage"] = self._storage
         if key:
             document["kestra"]["encryption"] = {"secret-key": key}
         self.config.write_text(yaml.safe_dump(document), encoding="utf-8")

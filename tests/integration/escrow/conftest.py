@@ -152,13 +152,16 @@ def lab(original, tmp_path):
 
 def fetched():
     """The root of the machine's own release of OpenSSH's server, unpacked; nothing is installed."""
-    root = CACHE / "openssh-server"
+    root = CACHE / "sshd"
     if root.is_dir():
         return root
     CACHE.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=".openssh-server.", dir=CACHE))
     try:
-        done = subprocess.run(["apt-get", "-q", "download", "openssh-server", "libwrap0"], cwd=work, capture_output=True,
+        # Of the libraries it needs, those that a base system lacks; the second one came with Debian 13.
+        known = [name for name in ("libwrap0", "libwtmpdb0")
+                 if not subprocess.run(["apt-cache", "show", name], capture_output=True, check=False).returncode]
+        done = subprocess.run(["apt-get", "-q", "download", "openssh-server", *known], cwd=work, capture_output=True,
                               text=True, check=False)
         if done.returncode:
             pytest.skip(f"no sshd here, and apt-get download openssh-server failed: {done.stderr.strip()[-200:]}")
@@ -196,7 +199,13 @@ class Server:
         (base / "conf").write_text("".join(f"{line}\n" for line in (
             f"Port {self.port}", "ListenAddress 127.0.0.1", f"HostKey {base}/host", "PidFile none", "StrictModes no",
             f"AuthorizedKeysFile {base}/id.pub", "PasswordAuthentication no", "KbdInteractiveAuthentication no",
-            "UsePAM yes", "Subsystem sftp internal-sftp", "ForceCommand internal-sftp")))
+            "UsePAM yes", "Subsystem sftp internal-sftp", "ForceCommand internal-sftp", *self._own_programs())))
+
+    def _own_programs(self):
+        """Since 9.8 sshd looks for parts of itself where it would be installed."""
+        parts = self.root / "usr" / "lib" / "openssh"
+        return [f"{name} {parts / program}" for name, program in (("SshdSessionPath", "sshd-session"), ("SshdAuthPath", "sshd-auth"))
+                if (parts / program).exists()]
 
     @staticmethod
     def key(path):

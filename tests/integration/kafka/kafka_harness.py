@@ -207,14 +207,14 @@ class Broker:
 
         consumer = KafkaConsumer(bootstrap_servers=self.bootstrap, group_id=group, auto_offset_reset="earliest")
         try:
-            until = time.monotonic() + 60
+            until = time.monotonic() + 180
             # Who joins without knowing a topic's partitions gets none, and asks no second time.
             assert all(consumer.partitions_for_topic(topic) for topic in topics)
             consumer.subscribe(topics)
             inside = False
             while not inside:
                 assert time.monotonic() < until, f"nobody came into the group {group}"
-                consumer.poll(timeout_ms=200)
+                consumer.poll(timeout_ms=2000)
                 # On a busy machine a group may be shared out anew right after it was.
                 with contextlib.suppress(RebalanceInProgressError):
                     if consumer.assignment():

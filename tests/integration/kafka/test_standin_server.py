@@ -50,7 +50,7 @@ class Server:
     def log(self):
         return (self.found.directory / "server.log").read_text(errors="replace")[-3000:]
 
-    def until(self, true, what, seconds=90):
+    def until(self, true, what, seconds=180):
         end = time.monotonic() + seconds
         while not true():
             assert time.monotonic() < end, what + "\n" + self.log()

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-sys.path.insert(0, str(ROOT / "tests" / "bench"))
+sys.path[:0] = [str(ROOT / "tests" / "bench"), str(ROOT / "scripts" / "lib")]
 
-from benchmark import figures  # noqa: E402
+from benchmark import command, figures  # noqa: E402
 
 
 @pytest.mark.parametrize("plain, met", [(17.0, True), (16.9, False)])
@@ -45,6 +45,20 @@ def test_memory_is_judged_at_the_size_of_its_goal_only(large, decisive, met):
     found = figures.memory("postgresql_dump", 50.0, large, (100, 2048), decisive)
     assert found.met is met
     assert ("not run" in found.goal) is not decisive
+
+
+@pytest.mark.parametrize("took, met", [(3.0, True), (3.1, False)])
+def test_a_snapshot_may_take_two_seconds_more_than_the_call(took, met):
+    found = figures.over("dump", "first", [took], [1.0], 2.0)
+    assert found.met is met and found.ratio == pytest.approx(took)
+
+
+@pytest.mark.parametrize("backend, only, big", [
+    ("postgresql", ["dump", "memory"], True), ("mysql", ["dump", "memory"], True), ("elasticsearch", ["dump"], False)])
+def test_what_a_backend_is_measured_for(backend, only, big):
+    found = command.parse(["--backend", backend, "--only", "dump,memory", "--big"])
+    # The laboratory asks for the last two.
+    assert (found.only, found.big, found.engine, found.storage) == (only, big, backend, None)
 
 
 def test_nothing_sent_gives_no_ratio():

@@ -269,7 +269,8 @@ class GcsBucket(Bucket):
         blob.md5_hash = md5
         # What is large goes in pieces, each with our patience; the server says where to go on.
         blob.chunk_size = _CHUNK
-        patient = google.api_core.retry.Retry(predicate=lambda exc: self._failure(exc, operation)[1], timeout=self.place.patience)
+        patient = google.api_core.retry.Retry(predicate=lambda exc: not upload_gone(exc) and self._failure(exc, operation)[1],
+                                              timeout=self.place.patience)
 
         def send(**how):
             blob.upload_from_file(body or io.BytesIO(), rewind=True, size=entry.size, checksum=None, **how)
@@ -377,8 +378,17 @@ def answer(exc):
     status = getattr(exc, "code", None) or getattr(getattr(exc, "response", None), "status_code", None)
     if status is None:
         return None
+    if upload_gone(exc):
+        # Nothing is missing but the upload: it can only be begun anew.
+        return "RequestTimeout", int(status)
     reasons = [error.get("reason") for error in getattr(exc, "errors", None) or ()]
     return _code(int(status), reasons, str(exc)), int(status)
+
+
+def upload_gone(exc) -> bool:
+    """Whether an answer says that an upload in pieces does not go on: it has expired, or was ended by a piece whose answer was lost. Pure."""
+    response = getattr(exc, "response", None)
+    return getattr(response, "status_code", None) in (404, 410) and "upload_id=" in (getattr(response, "url", None) or "")
 
 
 def _code(status, reasons, text) -> str:

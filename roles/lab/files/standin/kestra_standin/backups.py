@@ -130,11 +130,8 @@ def _cipher(key):
     return AESGCM(key)
 
 
-def _base(configuration):
-    kind, settings = config.storage(configuration)
-    if kind != "local":
-        raise BackupError("this stand-in writes archives into a local storage only, not into %s" % kind)
-    return settings["base"]
+def _place(configuration, tenant=None):
+    return storage.opened(*config.storage(configuration), tenant)
 
 
 def _summary(name, counted):
@@ -161,7 +158,7 @@ def create(store, configuration, options, version):
             if one not in scope:
                 raise BackupError("Tenant '%s' does not exist" % options.tenant)
             scope = [one]
-        records = list(_records(work, _base(configuration), wanted, full, scope))
+        records = list(_records(work, configuration, wanted, full, scope))
     counted = Counter(record["type"] for record in records)
     head = {"standin": 1, "type": options.what, "tenant": None if full else options.tenant, "version": version,
             "created": values.iso(values.now()), "summary": counted}
@@ -169,7 +166,7 @@ def create(store, configuration, options, version):
     if key is not None:
         iv = os.urandom(12)
         content = iv + _cipher(key).encrypt(iv, content, None)
-    place = storage.LocalStorage(_base(configuration))
+    place = _place(configuration)
     directory = "/backups/full" if full else "/backups/tenants/%s" % options.tenant
     while True:
         path = "%s/backup-%s.kestra" % (directory, values.now().strftime("%Y%m%d%H%M%S"))
@@ -182,7 +179,7 @@ def create(store, configuration, options, version):
     print("Backup created: " + uri, flush=True)
 
 
-def _records(work, base, wanted, full, scope):
+def _records(work, configuration, wanted, full, scope):
     for kind, (table, whole, extra) in ROWS.items():
         if kind not in wanted or (whole and not full):
             continue
@@ -192,15 +189,11 @@ def _records(work, base, wanted, full, scope):
                 yield dict({"type": kind, "key": row[0], "value": row[1]}, **dict(zip(extra, row[2:])))
     for kind, inside in FILES.items():
         for tenant in scope if kind in wanted else ():
-            place = storage.LocalStorage(base, tenant)
+            place = _place(configuration, tenant)
             for path in place.files("/"):
                 if inside in path:
-                    yield {"type": kind, "tenant": tenant, "path": path, "content": _text(place.get(path)),
-                           "metadata": _text(place.get(path + ".metadata")) if place.exists(path + ".metadata") else None}
-
-
-def _text(content):
-    return base64.b64encode(content).decode("ascii")
+                    yield {"type": kind, "tenant": tenant, "path": path, "metadata": place.metadata(path),
+                           "content": base64.b64encode(place.get(path)).decode("ascii")}
 
 
 # -- restore ----------------------------------------------------------------------------------------------------------
@@ -209,7 +202,7 @@ def restore(store, configuration, options, version):
     """Write an archive's records over what is there."""
     uri, wanted = options.what, _resources(options)
     print("Restoring " + uri, flush=True)
-    head, records = _opened(storage.LocalStorage(_base(configuration)).get(uri), options, configuration)
+    head, records = _opened(_place(configuration).get(uri), options, configuration)
     if options.to_tenant and head["type"] != "TENANT":
         raise BackupError("--to-tenant works with TENANT backups only")
     log.info("Restoring %s backup from Kestra version %s created at %s", head["type"], head["version"], head["created"])
@@ -222,7 +215,7 @@ def restore(store, configuration, options, version):
             if wanted and record["type"] not in wanted:
                 continue
             if record["type"] in FILES:
-                _put_file(_base(configuration), record, options.to_tenant)
+                _put_file(configuration, record, options.to_tenant)
             else:
                 _put_row(work, record, options.to_tenant)
             counted[record["type"]] += 1
@@ -262,8 +255,6 @@ def _put_row(work, record, to_tenant):
     work.put(table, key, value, **{name: record[name] for name in extra})
 
 
-def _put_file(base, record, to_tenant):
-    place = storage.LocalStorage(base, to_tenant or record["tenant"])
-    place.put(record["path"], base64.b64decode(record["content"]))
-    if record["metadata"] is not None:
-        place.put(record["path"] + ".metadata", base64.b64decode(record["metadata"]))
+def _put_file(configuration, record, to_tenant):
+    place = _place(configuration, to_tenant or record["tenant"])
+    place.put(record["path"], base64.b64decode(record["content"]), record["metadata"])

@@ -13,7 +13,8 @@ class BucketStorage:
     """The same as LocalStorage in a bucket: every directory above an object has an empty one of its name with a slash,
     and what would be in a side file is the object's user metadata. Keys begin without a slash, as since Kestra 0.23.
 
-    Each provider's has _open(settings), _keys(start), _write(key, content, metadata), _read(key), _remove(key), and ERRORS."""
+    Each provider's has _open(settings), _keys(start), _write(key, content, metadata), _read(key), _metadata(key),
+    _remove(key), and ERRORS."""
 
     SCHEME = LocalStorage.SCHEME
 
@@ -60,6 +61,11 @@ class BucketStorage:
         """An object's bytes."""
         with self._told(uri):
             return self._read(self._key(uri))
+
+    def metadata(self, uri):
+        """An object's user metadata; None when it has none."""
+        with self._told(uri):
+            return dict(self._metadata(self._key(uri)) or {}) or None
 
     def exists(self, uri):
         """True for an object or directory."""

@@ -40,6 +40,9 @@ class AzureStorage(BucketStorage):
     def _read(self, key):
         return self._container.download_blob(key).readall()
 
+    def _metadata(self, key):
+        return self._container.get_blob_client(key).get_blob_properties().metadata
+
     def _remove(self, key):
         with contextlib.suppress(ResourceNotFoundError):
             self._container.delete_blob(key)

@@ -37,5 +37,10 @@ class GcsStorage(BucketStorage):
     def _read(self, key):
         return self._bucket.blob(key).download_as_bytes()
 
+    def _metadata(self, key):
+        blob = self._bucket.blob(key)
+        blob.reload()
+        return blob.metadata
+
     def _remove(self, key):
         self._bucket.delete_blobs([self._bucket.blob(key)], on_error=lambda blob: None)

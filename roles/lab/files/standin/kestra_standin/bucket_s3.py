@@ -36,5 +36,8 @@ class S3Storage(BucketStorage):
     def _read(self, key):
         return self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
 
+    def _metadata(self, key):
+        return self._client.head_object(Bucket=self._bucket, Key=key)["Metadata"]
+
     def _remove(self, key):
         self._client.delete_object(Bucket=self._bucket, Key=key)

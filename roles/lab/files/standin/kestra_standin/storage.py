@@ -4,6 +4,7 @@
 """Kestra's internal storage on a local directory."""
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -36,6 +37,12 @@ def ion_text(text):
 def ion_map(mapping):
     """A map of strings as one ION line."""
     return "{%s}" % ",".join("%s:%s" % (key, ion_text(str(value))) for key, value in mapping.items())
+
+
+def of_ion_map(text):
+    """The map of such a line."""
+    return {name: json.loads(re.sub(r"\\(.)", lambda found: "\\u00" if found[1] == "x" else found[0], value))
+            for name, value in re.findall(r'([^{,:]+):("(?:[^"\\]|\\.)*")', text)}
 
 
 class LocalStorage:
@@ -78,6 +85,13 @@ class LocalStorage:
                 return handle.read()
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             raise StorageError("%s does not exist" % uri) from None
+
+    def metadata(self, uri):
+        """What the side file of a file says; None when it has none."""
+        try:
+            return of_ion_map(self.get(uri + ".metadata").decode())
+        except StorageError:
+            return None
 
     def missing(self):
         """True when the directory is gone."""

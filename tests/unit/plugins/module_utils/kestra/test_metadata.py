@@ -9,7 +9,7 @@ import base64
 import pytest
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import (
     ConfigError, IntegrityError, RefusedError, ToolError)
-from ansible_collections.kestra_community.dr.plugins.module_utils.kestra import archives, config, layers, metadata
+from ansible_collections.kestra_community.dr.plugins.module_utils.kestra import config, layers, metadata
 from ansible_collections.kestra_community.dr.plugins.module_utils.kestra.metadata import Key, Request
 
 KEY = base64.b64encode(bytes(range(32))).decode()
@@ -218,15 +218,6 @@ def test_releases_known_to_leave_something_out():
 def test_another_version_is_told():
     assert metadata.version_note("1.3.15", "1.3.15") is None
     assert "1.0.0" in metadata.version_note("1.0.0", "1.3.15")
-
-
-def test_only_older_archives_go():
-    names = ["backup-20261101000000.kestra", "backup-20261102000000.kestra", "backup-20261103000000.kestra",
-             "backup-20261104000000.kestra", "note.txt", "backup-20261101000000.kestra.metadata"]
-    newest = "backup-20261103000000.kestra"
-    assert archives.older(names, newest, 1) == names[:2]
-    assert archives.older(names, newest, 2) == names[:1]
-    assert archives.older(names, newest, 3) == archives.older(names, newest, 9) == []
 
 
 def test_without_the_command():

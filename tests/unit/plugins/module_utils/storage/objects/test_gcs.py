@@ -31,7 +31,7 @@ def of(exc, operation="storage.objects.get"):
 def answered(status, message="the secret is sesame", reason="x", url=OBJECT):
     """As the SDK makes it of an answer."""
     response = requests.Response()
-    response.status_code, response.request = status, requests.Request("GET", url).prepare()
+    response.status_code, response.request, response.url = status, requests.Request("GET", url).prepare(), url
     response._content = json.dumps({"error": {"code": status, "message": message, "errors": [{"reason": reason}]}}).encode()
     return google.api_core.exceptions.from_http_response(response)
 
@@ -68,6 +68,14 @@ def test_final_failures(exc, reason):
 def test_failures_that_may_pass(exc, reason):
     error, again = of(exc)
     assert error.reason == reason and again
+
+
+@pytest.mark.parametrize(("status", "gone"), [(404, True), (410, True), (503, False)])
+def test_an_upload_that_does_not_go_on_is_begun_anew(status, gone):
+    exc = answered(status, "Not Found", url="https://storage.googleapis.com/upload/storage/v1/b/kestra/o?uploadType=resumable&upload_id=a")
+    error, again = of(exc, "storage.objects.create")
+    assert error.reason == "storage_busy" and again and gcs.upload_gone(exc) is gone
+    assert not gcs.upload_gone(answered(status, "Not Found", url=LIST)) and not gcs.upload_gone(requests.exceptions.ConnectionError("x"))
 
 
 def test_the_right_that_is_missing_is_named():
