@@ -32,20 +32,28 @@ def _environment(pid) -> list:
         return []
 
 
+def _namespace(pid):
+    try:
+        return os.readlink(f"/proc/{pid}/ns/pid")
+    except OSError:
+        return None
+
+
 def marked(mark) -> list:
     """Identities of the living processes that carry this mark, ourselves and our ancestors left out.
 
     The mark names the lab directory, so it is given by this program alone; a process inherits it and keeps it for life,
-    also one that left its session, as detached steps do.
+    also one that left its session, as detached steps do. In a container the same name is another directory: its
+    processes are not ours.
     """
     wanted = f"{MARK}={mark}".encode()
-    ours, pid = set(), os.getpid()
+    here, ours, pid = _namespace("self"), set(), os.getpid()
     while pid > 1:
         ours.add(pid)
         pid = _parent(pid)
     found = []
     for name in os.listdir("/proc"):
-        if name.isdigit() and int(name) not in ours and wanted in _environment(name):
+        if name.isdigit() and int(name) not in ours and wanted in _environment(name) and _namespace(name) == here:
             known = identity(int(name))
             if alive(known):
                 found.append(known)

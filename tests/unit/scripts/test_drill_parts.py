@@ -315,6 +315,25 @@ def test_what_an_aborted_drill_left_is_ended_and_removed(tmp_path):
     assert leftovers.clean(lab, lambda: None) == []
 
 
+def test_what_carries_the_mark_in_a_container_is_not_ours(tmp_path):
+    begun = subprocess.run(["unshare", "--pid", "--fork", "true"], capture_output=True, check=False)
+    if begun.returncode:
+        pytest.skip("this account makes no process name space")
+    marked = {**os.environ, processes.MARK: str(tmp_path)}
+    inside = subprocess.Popen(["unshare", "--pid", "--fork", "--kill-child", "sh", "-c", "echo; exec sleep 300"], env=marked, stdout=subprocess.PIPE)
+    beside = subprocess.Popen(["sh", "-c", "echo; exec sleep 300"], env=marked, stdout=subprocess.PIPE)
+    try:
+        inside.stdout.readline()
+        beside.stdout.readline()
+        # unshare itself is still one of ours.
+        assert {one["pid"] for one in processes.marked(str(tmp_path))} == {inside.pid, beside.pid}
+    finally:
+        for one in (inside, beside):
+            one.kill()
+            one.wait()
+            one.stdout.close()
+
+
 def test_data_that_is_still_aside_stops_the_next_drill(tmp_path):
     lab = labdir.LabDir(tmp_path)
     lab.lock()
