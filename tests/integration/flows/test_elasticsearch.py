@@ -121,7 +121,8 @@ def test_there_is_no_way_back_into_an_empty_cluster(lab, story):
 def test_pinned_runs_beside_kestra_and_verifies(lab, waiting, working):
     run = lab.play("backup", "-vvv").ok()
     assert lab.healthy() and "Kestra is as it was found" in run.report["kestra_line"]
-    assert [one["id"] for one in run.report["in_flight"]["executions"]] == [waiting, working]
+    # And perhaps one of the flow that is started every minute.
+    assert {waiting, working} <= {one["id"] for one in run.report["in_flight"]["executions"]}
     held = lab.ask("GET", "/_snapshot/kestra-dr-kestra/_all")["snapshots"]
     assert [one["snapshot"] for one in held] == [run.report["recovery_point"].lower()]
     verified = lab.play("verify", "-vvv", kestra_dr_recovery_point="latest", kestra_dr_scratch_host=f"http://127.0.0.1:{lab.database_port}",
@@ -141,8 +142,9 @@ def test_restore_over_a_live_instance_and_undo(lab, waiting, working):
     """A Kestra that does not take our login does not undo the restore: what is left to do is told. An undo kills nobody."""
     lab.api("/api/v1/main/flows", QUICK.replace(b"quick", b"after"), "POST")
     before = lab.identity()
+    recorded = [one["id"] for one in lab.manifest(lab.points()[-1])["in_flight"]["executions"]]
     planned = lab.play("restore", "--check", kestra_dr_recovery_point=lab.points()[-1], kestra_dr_restore_pending="kill").ok()
-    assert "executions under way at the recovery point: 2, which are killed" in planned.output and state(lab, working) == "RUNNING"
+    assert f"executions under way at the recovery point: {len(recorded)}, which are killed" in planned.output and state(lab, working) == "RUNNING"
     done = lab.play("restore", "-vvv", kestra_dr_recovery_point=lab.points()[-1], kestra_dr_confirm=lab.instance_id,
                     kestra_dr_restore_pending="kill", kestra_dr_api_token="not-a-token").ok()
     assert lab.wait_healthy() and lab.identity() != before
@@ -150,7 +152,8 @@ def test_restore_over_a_live_instance_and_undo(lab, waiting, working):
     assert done.report["particulars"]["old_database"].startswith("the indices kdr-undo-")
     assert done.report["outcome"] == "ok" and "were killed: Kestra refuses the API token" in done.report["warnings"][0], done.report["warnings"]
     assert len(done.report["by_hand"]) == 1 and "kill/by-ids" in done.report["by_hand"][0] and working in done.report["by_hand"][0]
-    assert [(one["id"], one["now"]) for one in done.report["became"]] == [(waiting, "PAUSED"), (working, "RUNNING")]
+    became = {one["id"]: one["now"] for one in done.report["became"]}
+    assert list(became) == recorded and (became[waiting], became[working]) == ("PAUSED", "RUNNING")
     lab.play("undo", "-vvv", kestra_dr_confirm=lab.instance_id, kestra_dr_restore_pending="kill").ok()
     assert lab.wait_healthy() and lab.api("/api/v1/main/flows/search?q=after")["total"] == 1
     assert (indexed(lab, waiting), indexed(lab, working)) == ("PAUSED", "RUNNING")
