@@ -8,7 +8,6 @@ like. A bucket is reached from the host the module runs on.
 """
 from __future__ import annotations
 
-import base64
 import hashlib
 import os
 import re
@@ -17,6 +16,7 @@ from ..core import files
 from ..core.errors import ConfigError, DrError, IntegrityError, RefusedError, StateError, ToolError
 from ..storage.objects import client
 from ..storage.objects import options as objects
+from ..storage.objects.bucket import md5_text
 from ..storage.objects.listing import Entry
 from . import metadata
 
@@ -171,11 +171,12 @@ class Bucket(_Storage):
         """Archives lie at the root, not in a tenant's directory."""
         return self.base + location.path
 
-    def _key(self, bucket, location) -> str:
-        return self._first(bucket) + location.path.lstrip("/")
+    def _key(self, bucket, path) -> str:
+        """The key of what path() names."""
+        return self._first(bucket) + path[len(self.base):].lstrip("/")
 
     def _entry(self, bucket, location):
-        key = self._key(bucket, location)
+        key = self._key(bucket, self.path(location))
         return next((entry for entry in bucket.objects(key) if entry.key == key), None)
 
     def sha256(self, location):
@@ -195,19 +196,19 @@ class Bucket(_Storage):
                 on_bytes(len(block))
 
         with client.opened(self._place) as bucket:
-            bucket.read(Entry(self._key(bucket, location), 0, "", ""), sink, same=False)
+            bucket.read(Entry(self._key(bucket, self.path(location)), 0, "", ""), sink, same=False)
 
     def _write(self, location, path) -> None:
         with client.opened(self._place) as bucket, open(path, "rb") as body:
-            key, digest = self._key(bucket, location), hashlib.md5(usedforsecurity=False)
+            key, digest = self._key(bucket, self.path(location)), hashlib.md5(usedforsecurity=False)
             size = 0
             for block in iter(lambda: body.read(files.CHUNK), b""):
                 digest.update(block)
                 size += len(block)
             for mark in self._marks(key):
                 if not any(entry.key == mark for entry in bucket.objects(mark)):
-                    bucket.write(Entry(mark, 0, "", ""), None, _base64(hashlib.md5(usedforsecurity=False)))
-            bucket.write(Entry(key, size, "", ""), body, _base64(digest))
+                    bucket.put(Entry(mark, 0, "", ""))
+            bucket.write(Entry(key, size, "", ""), body, md5_text(digest.digest()))
 
     def _marks(self, key):
         """The empty objects that stand for the directories above a key."""
@@ -216,18 +217,14 @@ class Bucket(_Storage):
 
     def _beside(self, directory) -> list:
         with client.opened(self._place) as bucket:
-            below = self._first(bucket) + directory[len(self.base):].lstrip("/") + "/"
+            below = self._key(bucket, directory) + "/"
             return [entry.key[len(below):] for entry in bucket.objects(below)]
 
     def remove(self, paths) -> None:
         """Removes archives; where the bucket keeps versions they stay as such."""
         if paths:
             with client.opened(self._place) as bucket:
-                bucket.delete(self._first(bucket) + path[len(self.base):].lstrip("/") for path in paths)
-
-
-def _base64(digest) -> str:
-    return base64.b64encode(digest.digest()).decode("ascii")
+                bucket.delete(self._key(bucket, path) for path in paths)
 
 
 def older(names, newest, keep) -> list:

@@ -66,40 +66,39 @@ def mysql_lab():
         yield found
 
 
+@contextlib.contextmanager
+def served(lab, server):
+    """A lab whose storage is on a server of its own. server: not started."""
+    server.start()
+    try:
+        with running(lambda directory: lab(directory, server)) as found:
+            yield found
+    finally:
+        server.destroy()
+
+
 @pytest.fixture(scope="session")
 def bucket_lab():
     if not s3_server.PROGRAM:
         pytest.skip("no S3 server: KESTRA_DR_TEST_S3_SERVER names none (scripts/lib/s3.sh builds it)")
-    server = s3_server.Server().start()
-    try:
-        with running(lambda directory: BucketLab(directory, server)) as found:
-            yield found
-    finally:
-        server.destroy()
+    with served(BucketLab, s3_server.Server()) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")
 def gcs_lab():
     if not gcs_server.PROGRAM:
         pytest.skip("no emulator of Google Cloud Storage: KESTRA_DR_TEST_GCS names none (scripts/lib/s3.sh builds it)")
-    server = gcs_server.Emulator().start()
-    try:
-        with running(lambda directory: GcsLab(directory, server)) as found:
-            yield found
-    finally:
-        server.destroy()
+    with served(GcsLab, gcs_server.Emulator()) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")
 def azure_lab():
     if not azure_server.PROGRAM:
         pytest.skip("no emulator of Azure: KESTRA_DR_TEST_AZURITE names none (scripts/lib/azure.sh installs it)")
-    server = azure_server.Azurite().start()
-    try:
-        with running(lambda directory: AzureLab(directory, server)) as found:
-            yield found
-    finally:
-        server.destroy()
+    with served(AzureLab, azure_server.Azurite()) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

@@ -6,17 +6,9 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import os
-import shutil
-import signal
-import socket
-import subprocess
-import tempfile
-import time
-from pathlib import Path
 
-from ansible_collections.kestra_community.dr.tests.integration.object_storage.s3_server import free_port
+from ansible_collections.kestra_community.dr.tests.integration.object_storage.daemon import Daemon
 from azure.core.exceptions import AzureError
 from azure.storage.blob import BlobServiceClient
 
@@ -26,13 +18,13 @@ ACCOUNT = "kestratest"
 KEY = base64.b64encode(b"a key of an account, only for these tests, with +/ in it: \xfb\xef\xbe").decode()
 
 
-class Azurite:
+class Azurite(Daemon):
     """One emulator with data of its own. certificate, key: files, for TLS."""
 
+    ERRORS = (AzureError,)
+
     def __init__(self, *, certificate=None, key=None):
-        self.base = Path(tempfile.mkdtemp(prefix="kdr-azurite-"))
-        self.port = free_port()
-        self.process = None
+        super().__init__("azurite")
         self._tls = [] if certificate is None else ["--cert", str(certificate), "--key", str(key)]
 
     @property
@@ -44,28 +36,11 @@ class Azurite:
         # It knows the API of an earlier day than the newest SDK.
         argv = [PROGRAM, "--blobHost", "127.0.0.1", "--blobPort", str(self.port), "--location", str(self.base / "data"),
                 "--disableTelemetry", "--skipApiVersionCheck", *self._tls]
-        with open(self.base / "log", "ab") as log:
-            self.process = subprocess.Popen(argv, stdout=log, stderr=log, env=environment, cwd=self.base)
-        until = time.monotonic() + 120
-        while True:
-            with contextlib.suppress(OSError, AzureError):
-                with socket.create_connection(("127.0.0.1", self.port), 1):
-                    if not self._tls:
-                        self.client().get_service_properties()
-                    return self
-            if self.process.poll() is not None or time.monotonic() > until:
-                raise RuntimeError((self.base / "log").read_text(errors="replace")[-3000:])
-            time.sleep(0.1)
+        return self._started(argv, environment)
 
-    def stop(self, how=signal.SIGTERM):
-        if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(how)
-            self.process.wait(60)
-        self.process = None
-
-    def destroy(self):
-        self.stop(signal.SIGKILL)
-        shutil.rmtree(self.base, ignore_errors=True)
+    def ready(self):
+        if not self._tls:
+            self.client().get_service_properties()
 
     def client(self, **how):
         """The official SDK, by itself: what the tests put and look with."""
@@ -77,7 +52,7 @@ class Azurite:
 
     def requests(self, method):
         """How many there were with a method since any was last asked for, by its log."""
-        with open(self.base / "log", "rb+") as handle:
+        with open(self.log, "rb+") as handle:
             lines = handle.read().decode(errors="replace").splitlines()
             handle.truncate(0)
         return sum(f'"{method} /' in line for line in lines)

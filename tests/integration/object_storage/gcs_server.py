@@ -7,27 +7,20 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import signal
-import socket
-import subprocess
-import tempfile
-import time
-from pathlib import Path
 
-from ansible_collections.kestra_community.dr.tests.integration.object_storage.s3_server import free_port
+from ansible_collections.kestra_community.dr.tests.integration.object_storage.daemon import Daemon
 
 # What scripts/lib/s3.sh built.
 PROGRAM = os.environ.get("KESTRA_DR_TEST_GCS")
 
 
-class Emulator:
+class Emulator(Daemon):
     """One emulator with data of its own, in memory: the other of its stores keeps no generations."""
 
+    START_SECONDS = 60
+
     def __init__(self):
-        self.base = Path(tempfile.mkdtemp(prefix="kdr-gcs-"))
-        self.port = free_port()
-        self.process = None
+        super().__init__("gcs")
 
     @property
     def endpoint(self):
@@ -37,23 +30,7 @@ class Emulator:
         """shown: the URL that it takes itself to be reached at, where uploads go on."""
         argv = [PROGRAM, "-scheme", "http", "-host", "127.0.0.1", "-port", str(self.port), "-backend", "memory",
                 "-external-url", shown or self.endpoint, "-public-host", f"127.0.0.1:{self.port}"]
-        with open(self.base / "log", "ab") as log:
-            self.process = subprocess.Popen(argv, stdout=log, stderr=log, cwd=self.base)
-        until = time.monotonic() + 60
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-                return self
-            except OSError:
-                if self.process.poll() is not None or time.monotonic() > until:
-                    raise RuntimeError((self.base / "log").read_text(errors="replace")[-3000:]) from None
-            time.sleep(0.05)
-
-    def destroy(self):
-        if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(signal.SIGKILL)
-            self.process.wait(60)
-        shutil.rmtree(self.base, ignore_errors=True)
+        return self._started(argv, dict(os.environ))
 
     def client(self):
         """The official SDK, by itself: what the tests put and look with."""
@@ -71,7 +48,7 @@ class Emulator:
 
     def requests(self, method, path):
         """How many there were whose path matches, since any was last asked for, by its log."""
-        with open(self.base / "log", "rb+") as handle:
+        with open(self.log, "rb+") as handle:
             lines = handle.read().decode(errors="replace").splitlines()
             handle.truncate(0)
         return sum(bool(re.search(rf'"{method} {path}', line.replace("\\", ""))) for line in lines)

@@ -9,14 +9,9 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
-import signal
 import socket
 import subprocess
-import tempfile
 import threading
-import time
-from pathlib import Path
 
 import boto3
 import botocore.auth
@@ -26,6 +21,8 @@ import botocore.credentials
 import botocore.exceptions
 import botocore.httpsession
 
+from ansible_collections.kestra_community.dr.tests.integration.object_storage.daemon import Daemon
+
 # The servers that scripts/lib/s3.sh built.
 PROGRAM = os.environ.get("KESTRA_DR_TEST_S3_SERVER")
 MINIO = os.environ.get("KESTRA_DR_TEST_MINIO")
@@ -34,22 +31,15 @@ ACCESS_KEY = "kestra-test-key"
 SECRET_KEY = "s3cret'\"%/+ $x#&=0123456789"
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-class Server:
+class Server(Daemon):
     """One server with data of its own. certificate, key: files, for TLS."""
 
+    ERRORS = (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError)
+
     def __init__(self, *, certificate=None, key=None):
-        self.base = Path(tempfile.mkdtemp(prefix="kdr-s3-"))
+        super().__init__("s3")
         for name in ("data", "versions", "iam"):
             (self.base / name).mkdir()
-        self.port = free_port()
-        self.process = None
-        self.log = self.base / "log"
         self._tls = [] if certificate is None else ["--cert", str(certificate), "--key", str(key)]
 
     @property
@@ -64,30 +54,9 @@ class Server:
                 *self._tls, "posix", "--versioning-dir", str(self.base / "versions"), str(self.base / "data")]
         return self._started(argv, environment)
 
-    def _started(self, argv, environment):
-        with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(argv, stdout=log, stderr=log, env=environment, cwd=self.base)
-        until = time.monotonic() + 120
-        while True:
-            with contextlib.suppress(OSError, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError):
-                with socket.create_connection(("127.0.0.1", self.port), 1):
-                    # The port is open before the server is ready.
-                    if not self._tls:
-                        self.client().list_buckets()
-                    return self
-            if self.process.poll() is not None or time.monotonic() > until:
-                raise RuntimeError(self.log.read_text(errors="replace")[-3000:])
-            time.sleep(0.05)
-
-    def stop(self, how=signal.SIGTERM):
-        if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(how)
-            self.process.wait(60)
-        self.process = None
-
-    def destroy(self):
-        self.stop(signal.SIGKILL)
-        shutil.rmtree(self.base, ignore_errors=True)
+    def ready(self):
+        if not self._tls:
+            self.client().list_buckets()
 
     def client(self, **how):
         """The official SDK, by itself: what the tests put and look with."""

@@ -5,31 +5,17 @@
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import json
 import os
 
 import pytest
+import test_object_storage_modules as modules
 from azure_server import ACCOUNT, KEY
-from test_object_storage_modules import start
 
 # Letters and digits that every escaping of the key leaves as they are.
 CORE = KEY[:40]
-
-
-def run(module, check_mode=False, fails=False, **parameters):
-    """The result of a module. Its arguments, environment and output do not hold the key."""
-    process = start(module, check_mode, **parameters)
-    for name in ("cmdline", "environ"):
-        with contextlib.suppress(OSError), open(f"/proc/{process.pid}/{name}", "rb") as handle:
-            assert CORE.encode() not in handle.read()
-    output, errors = process.stdout.read(), process.stderr.read()
-    process.wait()
-    assert CORE not in output + errors
-    assert output.strip(), errors
-    result = json.loads(output.strip().splitlines()[-1])
-    assert bool(result.get("failed")) is fails, result
-    return result
+run = functools.partial(modules.run, core=CORE)
 
 
 @pytest.fixture

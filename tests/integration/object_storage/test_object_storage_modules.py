@@ -39,15 +39,15 @@ def start(module, check_mode=False, **parameters):
     return process
 
 
-def run(module, check_mode=False, fails=False, **parameters):
-    """The result of a module. Its arguments, environment and output hold no secret."""
+def run(module, check_mode=False, fails=False, core=CORE, **parameters):
+    """The result of a module. Its arguments, environment and output hold no secret. core: what is in it, however it is escaped."""
     process = start(module, check_mode, **parameters)
     for name in ("cmdline", "environ"):
         with contextlib.suppress(OSError), open(f"/proc/{process.pid}/{name}", "rb") as handle:
-            assert CORE.encode() not in handle.read()
+            assert core.encode() not in handle.read()
     output, errors = process.stdout.read(), process.stderr.read()
     process.wait()
-    assert CORE not in output + errors
+    assert core not in output + errors
     assert output.strip(), errors
     result = json.loads(output.strip().splitlines()[-1])
     assert bool(result.get("failed")) is fails, result

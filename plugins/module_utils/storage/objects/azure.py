@@ -18,14 +18,11 @@ from ...core.clock import utc_text
 from ...core.errors import ConfigError, DrError, IntegrityError, RefusedError, ToolError
 from ..listing import shown
 from . import azure_answers, failures
-from .bucket import Bucket, Patience, trusted
+from .bucket import PROPERTIES, Bucket, Patience, md5_text, trusted
 from .listing import PROBES, Entry
 from .moments import Version
 from .parallel import in_turn
 
-# What comes with a blob beside its metadata: as lists name it, and as the SDK does.
-HEADERS = {"CacheControl": "cache_control", "ContentDisposition": "content_disposition", "ContentEncoding": "content_encoding",
-           "ContentLanguage": "content_language", "ContentType": "content_type"}
 # The first SDK that gives what is stored as it is stored, whatever its Content-Encoding.
 _OLDEST_SDK = (12, 28)
 _MIB = 1 << 20
@@ -197,7 +194,7 @@ class AzureBucket(Bucket):
     def keeps_versions(self) -> bool:
         """As Bucket.keeps_versions: writes an object, sees whether it is a version, and removes it for good."""
         probe = self.below(f"{PROBES}{uuid.uuid4().hex}")
-        written = probe.write(Entry("", 0, "", ""), None, base64.b64encode(hashlib.md5(usedforsecurity=False).digest()).decode())
+        written = probe.put(Entry("", 0, "", ""))
         probe.delete_versions()
         return bool(written["version"])
 
@@ -315,7 +312,7 @@ class AzureBucket(Bucket):
 
     def _described(self, entry, found) -> Entry:
         settings = found.content_settings
-        headers = {name: getattr(settings, mine) for name, mine in HEADERS.items() if getattr(settings, mine, None)}
+        headers = {name: getattr(settings, mine) for name, mine in PROPERTIES.items() if getattr(settings, mine, None)}
         return entry._replace(
             size=_whole_size(found), etag=found.etag.strip('"'), modified=utc_text(found.last_modified),
             version=entry.version and (found.version_id or entry.version), md5=_hex(settings.content_md5), headers=headers,
@@ -333,7 +330,7 @@ class AzureBucket(Bucket):
         """As S3Bucket.write; one that is larger than a block is written in blocks, and is there when all of them are."""
         self.require_possible(entry)
         from azure.storage.blob import ContentSettings
-        settings = {mine: (entry.headers or {}).get(name) for name, mine in HEADERS.items()}
+        settings = {mine: (entry.headers or {}).get(name) for name, mine in PROPERTIES.items()}
         how = {"metadata": entry.metadata or {},
                "content_settings": ContentSettings(**settings, content_md5=bytearray(base64.b64decode(md5)))}
         if entry.size > _PIECE:
@@ -360,7 +357,7 @@ class AzureBucket(Bucket):
         return self._call(_PUT, lambda: blob.commit_block_list(blocks, **how))
 
     def _stage(self, blob, entry, name, data) -> None:
-        md5 = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
+        md5 = md5_text(hashlib.md5(data, usedforsecurity=False).digest())
 
         def send():
             blob.stage_block(name, data, length=len(data), headers={"Content-MD5": md5})
@@ -451,7 +448,7 @@ def unspeakable(key: str):
 def unkeepable(headers: dict, metadata: dict):
     """Why headers or metadata cannot be kept with a blob, or None. Pure."""
     for name in headers:
-        if name not in HEADERS:
+        if name not in PROPERTIES:
             return f"there is no header {name}"
     for name, value in metadata.items():
         if not _NAME.fullmatch(name):

@@ -4,13 +4,19 @@
 """What the buckets of all providers have in common."""
 from __future__ import annotations
 
+import base64
 import dataclasses
+import hashlib
+import io
 import math
 import time
 
 from ...core.secrets import memory_file
 from . import failures
 
+# The headers that every provider keeps: as listing.Entry names them, and as the SDKs of Google and Azure do.
+PROPERTIES = {"CacheControl": "cache_control", "ContentDisposition": "content_disposition", "ContentEncoding": "content_encoding",
+              "ContentLanguage": "content_language", "ContentType": "content_type"}
 _PAUSE, _LONGEST_PAUSE = 1.0, 20.0
 
 
@@ -40,6 +46,11 @@ class Bucket:
     def below(self, prefix):
         """The same bucket below a further prefix."""
         return type(self)(self._client, dataclasses.replace(self.place, prefix=self.place.prefix + prefix))
+
+    def put(self, entry, data: bytes = b"") -> dict:
+        """Writes an object of what is in memory, as write does."""
+        body = io.BytesIO(data) if data else None
+        return self.write(entry._replace(size=len(data)), body, md5_text(hashlib.md5(data, usedforsecurity=False).digest()))
 
     def _below(self, key: str) -> str:
         return key[len(self.place.prefix):]
@@ -76,6 +87,11 @@ class Bucket:
     def unfinished_uploads(self, key=""):
         """(key, upload id) of uploads in parts that were never finished; None where the provider does not tell and ends them itself."""
         return None
+
+
+def md5_text(digest: bytes) -> str:
+    """An MD5 as it is sent along."""
+    return base64.b64encode(digest).decode("ascii")
 
 
 class Patience:

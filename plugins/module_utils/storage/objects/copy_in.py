@@ -4,7 +4,6 @@
 """The local copy into a bucket: only what is not there yet is written, and every write is checked by the server."""
 from __future__ import annotations
 
-import base64
 import contextlib
 import hashlib
 import threading
@@ -15,6 +14,7 @@ from ...core.files import CHUNK
 from ..drift import Tally
 from ..listing import merged, shown
 from . import compare, inventory, listing, moments
+from .bucket import md5_text
 from .copy_out import versioned
 from .parallel import in_turn
 
@@ -193,10 +193,10 @@ class Restore:
 
     def _write_whole(self, wanted) -> None:
         if wanted.size == 0:
-            self._bucket.write(wanted, None, _base64(hashlib.md5(usedforsecurity=False).digest()))
+            self._bucket.put(wanted)
             return
         with open(self._store.content(wanted.sha256), "rb") as body:
-            self._bucket.write(wanted, body, _base64(bytes.fromhex(wanted.md5)))
+            self._bucket.write(wanted, body, md5_text(bytes.fromhex(wanted.md5)))
 
     def _write_parts(self, wanted) -> None:
         upload = self._bucket.begin_parts(self._whole(wanted))
@@ -217,7 +217,7 @@ class Restore:
         path = self._store.content(wanted.sha256)
         for (number, offset, length), md5 in zip(parts(wanted.size), digests(path, wanted.size), strict=True):
             with ReadFileChunk.from_filename(path, offset, length) as body:
-                yield self._bucket.write_part(wanted, upload, number, body, _base64(md5))
+                yield self._bucket.write_part(wanted, upload, number, body, md5_text(md5))
 
     def _sent(self, count) -> None:
         with self._guard:
@@ -262,7 +262,3 @@ class Rewind(Restore):
     def _parts(self, wanted, upload):
         for number, offset, length in parts(wanted.size):
             yield self._bucket.copy_part(wanted, upload, number, offset, length)
-
-
-def _base64(digest: bytes) -> str:
-    return base64.b64encode(digest).decode("ascii")

@@ -21,15 +21,12 @@ from ...core.clock import utc_text
 from ...core.errors import ConfigError, DrError, RefusedError, ToolError
 from ..listing import shown
 from . import failures
-from .bucket import Bucket, Patience, trusted
+from .bucket import PROPERTIES, Bucket, Patience, trusted
 from .listing import Entry
 from .moments import Version
 from .parallel import in_turn
 
 SCOPE = "https://www.googleapis.com/auth/devstorage.full_control"
-# The header of listing.Entry -> the property of the SDK. Google knows no others.
-_HEADERS = {"CacheControl": "cache_control", "ContentDisposition": "content_disposition", "ContentEncoding": "content_encoding",
-            "ContentLanguage": "content_language", "ContentType": "content_type"}
 # What an object without a content type is served as.
 _NO_TYPE = "application/octet-stream"
 _FIELDS = ("items(name,size,md5Hash,generation,timeCreated,timeDeleted,metadata,cacheControl,contentDisposition,contentEncoding,"
@@ -204,7 +201,7 @@ class GcsBucket(Bucket):
             yield versions(self._below(name), [(blob.time_created, blob.time_deleted, self._entry(blob)) for blob in found]), None
 
     def _entry(self, blob) -> Entry:
-        headers = {header: getattr(blob, name) for header, name in _HEADERS.items() if getattr(blob, name)}
+        headers = {header: getattr(blob, name) for header, name in PROPERTIES.items() if getattr(blob, name)}
         headers.setdefault("ContentType", _NO_TYPE)
         # What was composed of other objects has no MD5, and nothing else that surely says what is in it.
         tag = base64.b64decode(blob.md5_hash).hex() if blob.md5_hash else f"generation-{blob.generation}"
@@ -283,12 +280,12 @@ class GcsBucket(Bucket):
     def _described(self, blob, entry):
         """A blob with the headers and metadata of an entry."""
         for header, text in (entry.headers or {}).items():
-            setattr(blob, _HEADERS[header], text)
+            setattr(blob, PROPERTIES[header], text)
         blob.metadata = entry.metadata or {}
         return blob
 
     def require_possible(self, entry) -> None:
-        foreign = [header for header in entry.headers or {} if header not in _HEADERS]
+        foreign = [header for header in entry.headers or {} if header not in PROPERTIES]
         if foreign or "\n" in entry.key or "\r" in entry.key:
             why = f"the header {foreign[0]}" if foreign else "a line break in a key"
             raise RefusedError(f"{self.place.shown} has no place for {why}: {shown(entry.path)}.", reason="storage_not_portable",

@@ -9,6 +9,7 @@ import hashlib
 import pytest
 from ansible_collections.kestra_community.dr.plugins.module_utils.kestra import archive_storage, metadata
 from ansible_collections.kestra_community.dr.plugins.module_utils.storage.objects import options as objects
+from ansible_collections.kestra_community.dr.plugins.module_utils.storage.objects.bucket import Bucket
 from ansible_collections.kestra_community.dr.plugins.module_utils.storage.objects.listing import Entry
 
 LOCATION = metadata.location("kestra:///backups/full/backup-20260101000000.kestra")
@@ -23,7 +24,7 @@ def test_only_older_archives_go():
     assert archive_storage.older(names, newest, 3) == archive_storage.older(names, newest, 9) == []
 
 
-class Held:
+class Held(Bucket):
     """A bucket in memory. No server that the tests have takes keys that begin with a slash."""
 
     def __init__(self, contents):
