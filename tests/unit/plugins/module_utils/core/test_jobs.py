@@ -204,7 +204,7 @@ def test_another_question_does_not_wait_behind_a_running_step(tmp_path):
 
 def test_abort_lets_the_step_clean_up(tmp_path):
     mark = tmp_path / "cleaned"
-    child = start(tmp_path / "job", "progress.phase('on')", "try:", "    proc.run(['sleep', '60'])", "finally:",
+    child = start(tmp_path / "job", "try:", "    progress.phase('on')", "    proc.run(['sleep', '60'])", "finally:",
                   f"    open({str(mark)!r}, 'w').close()")
     until(lambda: (jobs.read(tmp_path / "job")["state"] or {}).get("phases"))
     assert jobs.abort(tmp_path / "job") is True
