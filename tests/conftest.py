@@ -1,15 +1,18 @@
 # Copyright (c) 2026, Kestra community DR contributors
 # GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes the checkout importable as ansible_collections.kestra_community.dr wherever it lies."""
+"""Makes the checkout importable as ansible_collections.kestra_community.dr wherever it lies, and leaves out what is left to the full tier."""
 from __future__ import annotations
 
 import atexit
 import importlib.util
+import os
 import shutil
 import sys
 import tempfile
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -29,3 +32,13 @@ if not _importable():
     namespace.mkdir(parents=True)
     (namespace / "dr").symlink_to(ROOT)
     sys.path.insert(0, str(base))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    if os.environ.get("KESTRA_DR_TEST_FULL") == "1":
+        return
+    for item in items:
+        marker = item.get_closest_marker("full")
+        if marker:
+            item.add_marker(pytest.mark.skip(reason=f"left to --full: {marker.args[0]}"))

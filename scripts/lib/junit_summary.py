@@ -5,8 +5,7 @@
 """Says in the words of scripts/test what a pytest run did: usage: junit_summary.py NAME FILE.
 
 A test names what it leaves out of the sampled tier by printing a line "left to --full: ..." or by
-record_property("left_to_full", "..."); one that is left out as a whole by a skip reason that starts with those words or
-names KESTRA_DR_TEST_FULL.
+record_property("left_to_full", "..."); one that is left out as a whole by a skip reason that starts with those words.
 """
 from __future__ import annotations
 
@@ -18,7 +17,7 @@ LEFT = "left to --full: "
 
 def main(name: str, path: str) -> int:
     passed, failed = 0, []
-    skipped, unsampled = {}, {}  # reason: titles
+    skipped = {}  # reason: titles
     left = set()
     for case in ElementTree.parse(path).getroot().iter("testcase"):
         title = ("%s::%s" % (case.get("classname"), case.get("name"))).split("[")[0].strip(":")
@@ -37,18 +36,15 @@ def main(name: str, path: str) -> int:
             reason = " ".join(reason.split())
             if reason.startswith(LEFT):
                 left.add(reason[len(LEFT):])
-            elif "KESTRA_DR_TEST_FULL" in reason:
-                unsampled.setdefault(reason, []).append(title)
             else:
                 skipped.setdefault(reason, []).append(title)
         else:
             passed += 1
     for text in sorted(left):
         print(LEFT + text)
-    for prefix, reasons in ((LEFT, unsampled), ("skipped test: ", skipped)):
-        for reason, titles in sorted(reasons.items()):
-            more = "" if len(titles) == 1 else " and %d more" % (len(titles) - 1)
-            print("%s%s%s: %s" % (prefix, titles[0], more, reason))
+    for reason, titles in sorted(skipped.items()):
+        more = "" if len(titles) == 1 else " and %d more" % (len(titles) - 1)
+        print("skipped test: %s%s: %s" % (titles[0], more, reason))
     counts = "%s: %d passed" % (name, passed)
     if skipped:
         counts += ", %d skipped" % sum(len(titles) for titles in skipped.values())

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -20,8 +19,7 @@ from drill.labdir import LabDir
 from drill.target import own_configuration
 
 ROOT = Path(__file__).resolve().parents[3]
-FULL = os.environ.get("KESTRA_DR_TEST_FULL") == "1"
-full = pytest.mark.skipif(not FULL, reason="takes minutes; part of scripts/test --full")
+full = pytest.mark.full("drills on a Kestra of one's own that are killed, differ, or do not come up, or take an older recovery point")
 PASSWORD = "p@ss w%rd:'ü"
 
 pytestmark = [

@@ -15,7 +15,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from elasticsearch_harness import FULL, PREFIX, SERVERS, Cluster, needs, run_module  # noqa: E402
+from elasticsearch_harness import PREFIX, SERVERS, Cluster, needs, run_module  # noqa: E402
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.elasticsearch import (  # noqa: E402
     restore,
@@ -36,8 +36,8 @@ def pytest_generate_tests(metafunc):
 def marks(metafunc, name):
     """Elasticsearch 8 is always run on. The others in a file that is short, or with everything."""
     found = [needs(name)]
-    if name != "8" and name not in getattr(metafunc.module, "ALWAYS_ON", ()) and not FULL:
-        found.append(pytest.mark.skip(reason=f"on {SERVERS[name].title} {name} it is left to KESTRA_DR_TEST_FULL=1"))
+    if name != "8" and name not in getattr(metafunc.module, "ALWAYS_ON", ()):
+        found.append(pytest.mark.full(f"most of the tests, on {SERVERS[name].title} {name}" if name.isdigit() else f"most of the tests, on {SERVERS[name].title}"))
     return found
 
 

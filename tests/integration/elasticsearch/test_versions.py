@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import pytest
-from elasticsearch_harness import FULL, SERVERS, needs
+from elasticsearch_harness import SERVERS, needs
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import DrError
 
 # The first cluster of every test.
 RUN_ON = ("8",)
-nine = [needs("9"), pytest.mark.skipif(not FULL, reason="Elasticsearch 9 is left to KESTRA_DR_TEST_FULL=1")]
+nine = [needs("9"), pytest.mark.full("Elasticsearch 9")]
 
 
 def reader(cluster, own_cluster, name):

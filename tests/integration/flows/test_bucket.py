@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import shutil
 import sys
@@ -13,7 +12,6 @@ import sys
 import pytest
 from ansible_collections.kestra_community.dr.tests.integration.object_storage import s3_server
 
-FULL = os.environ.get("KESTRA_DR_TEST_FULL") == "1"
 # Objects as a file system cannot hold them: a key that is the beginning of another one, metadata, a mark by itself.
 ODD = {"main/odd/a blank é": {"Body": b"odd", "Metadata": {"description": "kept", "expirationDate": "2030-01-01T00:00:00Z"}},
        "main/odd/empty directory/": {"Body": b""}, "main/odd/empty": {"Body": b"", "ContentType": "text/x-odd"},
@@ -101,7 +99,7 @@ s3.put_object(Bucket={bucket!r}, Key={key!r} + ".v2", Body=b"later")
 
 
 @pytest.mark.parametrize("versioning", [
-    "Enabled", pytest.param("Suspended", marks=pytest.mark.skipif(not FULL, reason="left to --full: an undo point of copies, not of versions"))])
+    "Enabled", pytest.param("Suspended", marks=pytest.mark.full("an undo point of copies, not of versions"))])
 def test_restore_over_a_live_instance_and_undo(lab, versioning, tmp_path):
     """What came after the recovery point goes with the restore and comes back with the undo, with and without versions."""
     lab.server.client().put_bucket_versioning(Bucket=lab.bucket, VersioningConfiguration={"Status": versioning})

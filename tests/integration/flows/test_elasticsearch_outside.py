@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shlex
 import shutil
 import urllib.error
@@ -14,7 +13,7 @@ import urllib.error
 import pytest
 from ansible_collections.kestra_community.dr.tests.integration.flows.test_round_trip import tree
 
-FULL = os.environ.get("KESTRA_DR_TEST_FULL") == "1"
+pytestmark = pytest.mark.full("recovery points whose indices stay in the repository of the cluster")
 REPOSITORY = "/_snapshot/kestra-dr-kestra"
 QUICK = b"id: outside\nnamespace: company.team\ntasks:\n  - id: say\n    type: io.kestra.plugin.core.log.Log\n    message: hello\n"
 
@@ -87,11 +86,8 @@ def test_the_list_says_where_it_is(lab, story):
 
 
 def test_it_is_read_back_where_it_is(lab, story):
-    if FULL:
-        lab.play("verify", kestra_dr_recovery_point=story["newer"], kestra_dr_verify_depth="digest").failed("is not in the vault")
-        lab.play("verify", kestra_dr_recovery_point=story["newer"]).failed("Nothing names a cluster")
-    else:
-        print("left to --full: what a verification of indices outside the vault refuses")
+    lab.play("verify", kestra_dr_recovery_point=story["newer"], kestra_dr_verify_depth="digest").failed("is not in the vault")
+    lab.play("verify", kestra_dr_recovery_point=story["newer"]).failed("Nothing names a cluster")
     verified = lab.play("verify", "-vvv", kestra_dr_recovery_point=story["newer"], **scratch(lab)).ok()
     assert verified.report["verdict"] == "verified (counts)"
     assert list(lab.ask("GET", "/_snapshot")) == ["kestra-dr-kestra"]
@@ -117,11 +113,8 @@ def test_the_cluster_is_lost_and_a_new_one_reads_it(lab, story):
     assert not lab.contents() and not lab.ask("GET", "/_snapshot")
     cli = dict(lab.variables["kestra_dr_cli"], server_version=lab.variables["kestra_dr_lab_kestra_version"])
     wanted = {"kestra_dr_recovery_point": story["newer"], "kestra_dr_confirm": story["instance"], "kestra_dr_cli": cli}
-    if FULL:
-        lab.play("restore", kestra_dr_snapshot_location=str(lab.lab / "elsewhere" / "other"), **wanted).failed(
-            "which is not in the vault but in the repository kestra-dr-kestra", "Nothing was touched")
-    else:
-        print("left to --full: the same restore from a place that lacks the snapshot")
+    lab.play("restore", kestra_dr_snapshot_location=str(lab.lab / "elsewhere" / "other"), **wanted).failed(
+        "which is not in the vault but in the repository kestra-dr-kestra", "Nothing was touched")
     done = lab.play("restore", "-vvv", **wanted).ok()
     assert done.report["verdict"].startswith("verified (counts)")
     assert lab.wait_healthy() and lab.instance_id == story["instance"]
@@ -146,7 +139,6 @@ def test_a_cluster_does_not_write_where_another_has(lab, story):
     assert list(snapshots(lab)) == [story["newer"].lower()]
 
 
-@pytest.mark.skipif(not FULL, reason="left to --full: a backup that fails after its snapshot, and the snapshots of a cluster that took the old one's place")
 def test_nothing_is_left_of_a_backup_that_failed(lab, story, tmp_path):
     restic = tmp_path / "restic"
     restic.write_text(f'#!/bin/sh\ncase " $* " in *" backup "*) echo broken >&2; exit 1 ;; esac\nexec {shlex.quote(shutil.which("restic"))} "$@"\n')

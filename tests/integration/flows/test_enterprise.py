@@ -97,6 +97,7 @@ def test_another_instance_takes_it(enterprise_lab, archive):
         assert not other.in_maintenance, "the archive was made in maintenance mode"
 
 
+@pytest.mark.full("the metadata archive into another backend, version and tenant (here into another instance)")
 def test_another_backend_version_and_tenant_take_it(enterprise_lab, archive):
     source = enterprise_lab
     tenant = source.play("backup", kestra_dr_components=["metadata"], kestra_dr_metadata_type="TENANT", kestra_dr_metadata_tenant="main").ok()
@@ -133,6 +134,7 @@ def test_a_whole_recovery_point_with_the_archive_in_it(enterprise_lab):
     assert {check["verdict"] for check in verified.report["checks"]} == {"pass"}
 
 
+@pytest.mark.full("maintenance mode that the database remembers after a restore")
 def test_a_database_that_remembers_maintenance_mode_is_taken_out_of_it(enterprise_lab):
     lab = enterprise_lab
     before, asked = lab.process, {"kestra_dr_components": ALL, "kestra_dr_consistency": "drained"}

@@ -4,12 +4,10 @@
 """The flows with the storage in a bucket of Google Cloud Storage, on an emulator of it."""
 from __future__ import annotations
 
-import os
 import shutil
 
 import pytest
 
-FULL = os.environ.get("KESTRA_DR_TEST_FULL") == "1"
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +45,7 @@ def test_everything_lost_comes_back_exactly(lab):
 
 
 @pytest.mark.parametrize("versioned", [
-    True, pytest.param(False, marks=pytest.mark.skipif(not FULL, reason="left to --full: an undo point of copies, not of generations"))])
+    True, pytest.param(False, marks=pytest.mark.full("an undo point of copies, not of generations"))])
 def test_pinned_verified_restored_and_undone(lab, versioned):
     """What came after the recovery point goes with the restore and comes back with the undo, with and without generations."""
     lab.bucket.versioning_enabled = versioned

@@ -14,7 +14,6 @@ import sys
 import pytest
 from ansible_collections.kestra_community.dr.tests.integration.flows.secret_watch import Watch
 
-FULL = os.environ.get("KESTRA_DR_TEST_FULL") == "1"
 # Names as no list of lines, no shell word and no UTF-8 decoder takes them; an empty directory and an empty file.
 ODD = (b"main/odd names/a blank.ion", b"main/odd names/two\nlines.ion", b"main/odd names/not utf8 \xff\xfe.ion",
        b"main/odd names/-dash 'quote\" $HOME `x` \\.ion", "main/odd names/naïve € 名.ion".encode(), b"main/odd names/empty")
@@ -212,7 +211,7 @@ def test_check_mode_writes_nothing(lab):
     assert sorted(str(path) for path in lab.vault.rglob("*")) == before
 
 
-@pytest.mark.skipif(not FULL, reason="left to --full: a whole flow without any row (here its dump, in the part integration)")
+@pytest.mark.full("a whole flow without any row (here its dump, in the part integration)")
 def test_no_row_anywhere_is_no_alarm(lab, tmp_path):
     admin = dict(os.environ, PGHOST="127.0.0.1", PGPORT=str(lab.database_port), PGUSER="postgres",
                  PGPASSWORD=lab.admin_password)

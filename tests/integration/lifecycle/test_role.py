@@ -101,7 +101,7 @@ def group(tmp_path):
 
 ALL = set(ROLES)
 # A playbook run takes seconds, most of it Ansible's own; what the unit tests cover as well is left to the long run.
-full = pytest.mark.skipif(os.environ.get("KESTRA_DR_TEST_FULL") != "1", reason="left to scripts/test --full: many playbook runs")
+full = pytest.mark.full("what the unit tests of lifecycle cover as well, by many playbook runs")
 
 
 def test_stop_and_start_in_order(group):

@@ -374,7 +374,7 @@ def test_a_lost_pack_is_found_without_reading(restic, storage):
     assert error.reason == "repository_damaged" and error.detail["packs"] == [os.path.basename(pack)]
 
 
-@pytest.mark.skipif(not FULL, reason="restic tries for a minute to read what is lost; KESTRA_DR_TEST_FULL=1 runs it")
+@pytest.mark.full("a lost pack: restic tries for a minute to read it")
 def test_a_lost_pack_is_never_restored_over(restic, storage, tmp_path):
     done = backup(restic, storage)
     os.unlink(largest_pack(restic))

@@ -18,9 +18,8 @@ from pathlib import Path
 import pytest
 
 STANDIN = Path(__file__).resolve().parents[3] / "roles" / "lab" / "files" / "standin"
-FULL = os.environ.get("KESTRA_DR_TEST_FULL") == "1"
-BOTH = pytest.mark.parametrize("standin", ["postgresql", pytest.param("mysql", marks=pytest.mark.skipif(
-    not FULL, reason="left to --full: what the stand-in does, on MySQL (here: its contract, its filling, what differs)"))], indirect=True)
+BOTH = pytest.mark.parametrize("standin", ["postgresql", pytest.param("mysql", marks=pytest.mark.full(
+    "what the stand-in does, on MySQL (here: its contract, its filling, what differs)"))], indirect=True)
 MYSQL = pytest.mark.parametrize("standin", ["mysql"], indirect=True)
 
 HELLO = """\

@@ -152,7 +152,7 @@ def test_bit_flips_in_packs_are_never_verified(lab, original, tmp_path):
         shutil.rmtree(twin.base)
 
 
-@pytest.mark.skipif(not FULL, reason="restic asks again for 40 s before it gives up; KESTRA_DR_TEST_FULL=1 runs it")
+@pytest.mark.full("a missing pack: restic asks again for 40 s before it gives up")
 def test_a_missing_pack_is_found(lab):
     shutil.rmtree(lab.base / "cache", ignore_errors=True)
     lab.packs()[-1].unlink()

@@ -16,7 +16,7 @@ from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgr
 from ansible_collections.kestra_community.dr.plugins.module_utils.vault import points, prune, ship
 from ansible_collections.kestra_community.dr.tests.unit.kills import some_kills
 
-SAMPLE = None if os.environ.get("KESTRA_DR_TEST_FULL") == "1" else 4
+SAMPLE = None if os.environ.get("KESTRA_DR_TEST_FULL") == "1" else 2
 SEED = 20261123
 
 

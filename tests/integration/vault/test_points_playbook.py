@@ -112,6 +112,7 @@ def test_a_verification_that_differs_fails_the_playbook_with_its_reason(lab):
     assert lab.verdict() in ("differs", "failed")
 
 
+@pytest.mark.full("verification as a role of its own under ansible-runner (here the marked flows)")
 def test_the_same_under_ansible_runner(lab):
     runner = pytest.importorskip("ansible_runner", reason="ansible-runner is not installed in this Python")
     private = lab.base / "runner"
