@@ -92,7 +92,7 @@ def verify(catalog: Catalog, point, depth, restic, progress, *, engine=None, wor
                                        engine, checks, progress, asked)
             if asked and restored:
                 storage = manifest["components"]["storage"]
-                _check_references(asked, _list_of(storage).read(_sealed_list(catalog, point, storage)), checks)
+                _check_references(asked, _files_of(storage, _sealed_list(catalog, point, storage)), checks)
     record.update(checking.conclude(checks.done), checks=checks.done, finished=clock.utc_now(),
                   seconds=round(time.monotonic() - started, 3))
     record["file"] = _write(catalog, point, record)
@@ -243,9 +243,10 @@ def _metadata(look) -> None:
             {name: archives.form(heads.get(name, b""), size) for name, size in sizes.items()}))
 
 
-def _list_of(component):
-    """The module that knows the list of a storage."""
-    return objects_listing if component["engine"] in buckets.TYPES else listing
+def _files_of(component, sealed_list):
+    """The entries of a storage's list, by the paths that Kestra's URIs name."""
+    read = objects_listing.read_as_named if component["engine"] in buckets.TYPES else listing.read
+    return read(sealed_list)
 
 
 def _bucket(look) -> None:

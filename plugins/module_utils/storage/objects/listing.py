@@ -93,6 +93,13 @@ def read(path):
     return listing.read(path, decode)
 
 
+def read_as_named(path):
+    """As read, by the keys that the database names: before Kestra 0.23 all began with a slash more, and some may be left of then."""
+    slashed = (entry._replace(key=entry.key[1:]) for entry in read(path) if entry.key.startswith("/"))
+    others = (entry for entry in read(path) if not entry.key.startswith("/"))
+    return (now or before for now, before in listing.merged(others, slashed))
+
+
 def in_order(entries, directory=None):
     """Yields Kestra's entries sorted as lists are, whatever the order the server gives them in; directory: for sorted runs.
 

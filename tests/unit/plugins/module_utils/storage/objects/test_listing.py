@@ -44,6 +44,19 @@ def test_any_order_of_the_server_becomes_that_of_the_list(tmp_path):
     assert [entry.key for entry in listing.read(tmp_path / "list")] == found
 
 
+def test_keys_of_before_0_23_are_what_the_database_names(tmp_path):
+    """All of them with a slash more, or in part, or twice when a move was not finished: then the one without it is Kestra's."""
+    for keys, named in (
+            (["/", "/a-b", "/a/", "/a/b"], ["", "a/", "a/b", "a-b"]),
+            (["", "/", "/a-b", "/a/b", "a", "a/b"], ["", "a", "a/b", "a-b"]),
+            (["", "a", "b"], ["", "a", "b"])):
+        entries = [PLAIN._replace(key=key, size=key.startswith("/")) for key in keys]
+        listing.write(tmp_path / "list", listing.in_order(entries))
+        found = list(listing.read_as_named(tmp_path / "list"))
+        assert [entry.key for entry in found] == named
+        assert [bool(entry.size) for entry in found] == [key not in keys for key in named]
+
+
 def test_more_than_fits_into_memory_is_sorted_too(monkeypatch):
     monkeypatch.setattr(listing, "HELD", 7)
     keys = [f"{number * 37 % 100:02}" for number in range(100)]
