@@ -37,7 +37,7 @@ def marks(metafunc, name):
     """Elasticsearch 8 is always run on. The others in a file that is short, or with everything."""
     found = [needs(name)]
     if name != "8" and name not in getattr(metafunc.module, "ALWAYS_ON", ()):
-        found.append(pytest.mark.full(f"most of the tests, on {SERVERS[name].title} {name}" if name.isdigit() else f"most of the tests, on {SERVERS[name].title}"))
+        found.append(pytest.mark.full(f"most of the tests of Elasticsearch's snapshots, on {name}"))
     return found
 
 
