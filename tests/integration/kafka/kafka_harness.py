@@ -74,7 +74,7 @@ class Broker:
         }
         self._file = self.base / "server.properties"
         self._file.write_text("".join(f"{name}={_escaped(value)}\n" for name, value in lines.items()), encoding="ascii")
-        self._run("kafka-storage.sh", "format", "--cluster-id", self.cluster_id, "--config", str(self._file))
+        self._run("kafka-storage.sh", "format", f"--cluster-id={self.cluster_id}", "--config", str(self._file))
 
     @staticmethod
     def _environment():

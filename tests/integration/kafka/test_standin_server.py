@@ -80,7 +80,9 @@ class Server:
 def server(instance, tmp_path):
     """A running server of an instance of its own."""
     (tmp_path / "storage").mkdir()
-    found = Server(instance(filled=False, storage={"type": "local", "local": {"base-path": str(tmp_path / "storage")}},
+    # What a dead worker had begun is begun again once it is given up: by default after nearly six minutes.
+    watch = {"termination-grace-period": "2s", "liveness": {"interval": "1s", "timeout": "6s", "heartbeat-interval": "1s"}}
+    found = Server(instance(filled=False, storage={"type": "local", "local": {"base-path": str(tmp_path / "storage")}}, server=watch,
                             properties={"session.timeout.ms": 6000}))
     yield found.start()
     found.stop()
