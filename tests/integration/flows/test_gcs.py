@@ -9,7 +9,6 @@ import shutil
 import pytest
 
 
-
 @pytest.fixture(scope="session")
 def lab(gcs_lab):
     return gcs_lab
