@@ -4,8 +4,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Says in the words of scripts/test what a pytest run did: usage: junit_summary.py NAME FILE.
 
-A test names what it leaves out of the sampled tier by printing a line "left to --full: ..." or by
-record_property("left_to_full", "..."); one that is left out as a whole by a skip reason that starts with those words.
+A test names what it leaves out of the sampled tier by printing a line "left to --full: ..."; one that is left out as a
+whole by a skip reason that starts with those words.
 """
 from __future__ import annotations
 
@@ -21,9 +21,6 @@ def main(name: str, path: str) -> int:
     left = set()
     for case in ElementTree.parse(path).getroot().iter("testcase"):
         title = ("%s::%s" % (case.get("classname"), case.get("name"))).split("[")[0].strip(":")
-        for prop in case.iter("property"):
-            if prop.get("name") == "left_to_full":
-                left.add(prop.get("value"))
         for output in case.iter("system-out"):
             left.update(line[len(LEFT):] for line in (output.text or "").splitlines() if line.startswith(LEFT))
         skip = case.find("skipped")

@@ -28,7 +28,6 @@ from ansible_collections.kestra_community.dr.tests.integration import module_run
 # The password every test account has: with all that quoting can get wrong.
 PASSWORD = "p'\"%@: \\ü$x#;"
 run_module = functools.partial(module_runs.run_module, PASSWORD)
-FULL = os.environ.get("KESTRA_DR_TEST_FULL") == "1"
 PREFIX = "kestra_"
 
 # As Kestra's mappings are: strict about little, dates and keywords.
