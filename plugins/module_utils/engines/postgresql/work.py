@@ -15,6 +15,8 @@ from .watchdog import Watchdog
 # pg_restore 17 and newer set it without asking for the server's version; older servers do not know it.
 _TRANSACTION_TIMEOUT = "unrecognized configuration parameter \"transaction_timeout\""
 _IGNORED = re.compile(r"errors ignored on restore: (\d+)")
+# Not with what stands before it: parallel workers write a line in pieces, and into each other's.
+_ERROR = re.compile(r"\berror: ")
 
 
 def skipped(entry) -> bool:
@@ -142,7 +144,7 @@ def only_transaction_timeout(detail) -> bool:
     text = detail.get("stderr_tail", "")
     ignored = _IGNORED.search(text)
     # Parallel workers print it too, without being counted.
-    return ignored is not None and text.count(_TRANSACTION_TIMEOUT) == text.count(": error: ") >= int(ignored.group(1))
+    return ignored is not None and text.count(_TRANSACTION_TIMEOUT) == len(_ERROR.findall(text)) >= int(ignored.group(1))
 
 
 def explain(exc) -> ToolError:

@@ -176,6 +176,8 @@ TIMEOUT = (
     'pg_restore: error: could not execute query: ERROR:  unrecognized configuration parameter "transaction_timeout"\n'
     "Command was: SET transaction_timeout = 0;\n"
 )
+# Two workers at once.
+MIXED = TIMEOUT.replace("pg_restore: error: ", "pg_restore: pg_restore: error: error: ") + TIMEOUT.replace("pg_restore: error: ", "")
 
 
 @pytest.mark.parametrize(
@@ -183,6 +185,8 @@ TIMEOUT = (
     [
         (TIMEOUT + "pg_restore: warning: errors ignored on restore: 1", True),
         (TIMEOUT * 4 + "pg_restore: warning: errors ignored on restore: 2", True),
+        (MIXED + "pg_restore: warning: errors ignored on restore: 2", True),
+        (MIXED + "pg_restore: error: other\npg_restore: warning: errors ignored on restore: 3", False),
         (TIMEOUT + "pg_restore: error: other\npg_restore: warning: errors ignored on restore: 2", False),
         (TIMEOUT + "pg_restore: warning: errors ignored on restore: 2", False),
         (TIMEOUT, False),
