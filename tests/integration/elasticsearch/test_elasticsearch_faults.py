@@ -267,20 +267,51 @@ def test_a_difference_is_found(cluster, take, give):
     ]
 
 
+class KillAt(Steps):
+    """Kills a node at the first progress for which when(done, total, message) is true."""
+
+    def __init__(self, node, when):
+        super().__init__()
+        self.node, self.when, self.killed = node, when, False
+
+    def update(self, done, total=None, message=None, unit="bytes"):
+        super().update(done, total, message, unit)
+        if not self.killed and self.when(done, total, message):
+            self.node.stop(signal.SIGKILL)
+            self.killed = True
+
+
 def test_a_node_dies_while_it_restores(own_cluster, take, give):
-    """The other node takes over what it had."""
+    """The other node takes over what was on its way to it, or the cluster gives that up."""
     cluster = own_cluster(nodes=2)
-    cluster.kestra({"flows": 10, "logs-1": 1500, "executions": 1500}, replicas=1)
+    cluster.kestra({"logs-1": 1500, "executions": 1500}, replicas=1)
     cluster.ask("GET", "/_cluster/health", wait_for_status="green")
-    cluster.repository(max_restore_bytes_per_sec="500kb")
+    cluster.repository(max_restore_bytes_per_sec="200kb")
     component = take(cluster)
-    steps = Steps(restoring=lambda facts: later(2, lambda: cluster.nodes[1].stop(signal.SIGKILL)))
+    steps = KillAt(cluster.nodes[1], lambda done, total, message: 0 < done < total)
     try:
         assert give(cluster, component=component, copies="point", progress=steps)["verdict"] == "verified"
     except DrError as exc:
         assert exc.reason in ("shard_failed", "no_node"), exc
         assert cluster.names("kdr-") == []
-    assert len(cluster.names(PREFIX)) == 3
+    assert steps.killed and len(cluster.names(PREFIX)) == 2
+
+
+def test_a_node_dies_with_the_only_copy_of_what_it_restored(own_cluster, take, give):
+    """It may come back with it: it is waited for, and then told by name."""
+    cluster = own_cluster(nodes=2)
+    cluster.kestra({"flows": 10, "executions": 1500})
+    for index, node in (("flows", cluster.nodes[1]), ("executions", cluster.nodes[0])):
+        cluster.ask("PUT", f"/kestra_{index}/_settings", {"index.routing.allocation.require._name": node.name})
+    cluster.ask("GET", "/_cluster/health", wait_for_no_relocating_shards="true")
+    cluster.repository(max_restore_bytes_per_sec="200kb")
+    component = take(cluster)
+    steps = KillAt(cluster.nodes[1], lambda done, total, message: message == "1 of 2 shards")
+    with pytest.raises(StateError) as failed:
+        give(cluster, component=component, copies="point", progress=steps, stall_timeout=3)
+    assert steps.killed and failed.value.reason == "stalled"
+    assert "kdr-point-kestra_flows[0] has no node" in failed.value.message
+    assert cluster.names("kdr-") == []
 
 
 def test_the_only_node_dies_while_it_restores(own_cluster, take, give, monkeypatch):

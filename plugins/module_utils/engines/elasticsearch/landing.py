@@ -45,19 +45,17 @@ def await_started(cluster, start, indices, stall, progress, doing) -> None:
                 return
             done, total = moved(patience.ask(lambda: _recovery(cluster, start, doing)) or {}, wanted)
             progress.update(done, total, message=f"{_started(rows)} of {len(rows)} shards")
-            _require_hope(cluster, forlorn(rows), doing)
+            row = forlorn(rows)
+            given_up, reason = why(cluster, row) if row else (False, "")
+            if given_up:
+                raise StateError(f"{row['index']}[{row['shard']}] gets no node while {doing}: {reason}", reason="no_node",
+                                 hint="Free what keeps the nodes from taking it, then run again.")
             if patience.stalled((done, _started(rows))):
-                raise StateError(f"Nothing has moved for {stall:g} s while {doing}.", reason="stalled",
+                # Such a shard may still come: its node may be on its way back with it.
+                what = f": {row['index']}[{row['shard']}] has no node: {reason}" if row else "."
+                raise StateError(f"Nothing has moved for {stall:g} s while {doing}{what}", reason="stalled",
                                  hint="See GET _cat/recovery and GET _cluster/allocation/explain for what goes on.")
         patience.pause()
-
-
-def _require_hope(cluster, row, doing) -> None:
-    """Raises StateError for a shard that will get no node."""
-    given_up, reason = why(cluster, row) if row else (False, "")
-    if given_up:
-        raise StateError(f"{row['index']}[{row['shard']}] gets no node while {doing}: {reason}", reason="no_node",
-                         hint="Free what keeps the nodes from taking it, then run again.")
 
 
 def whole(rows, wanted) -> bool:
