@@ -13,6 +13,7 @@ from pathlib import Path
 
 import ansible
 import pytest
+from ansible_collections.kestra_community.dr.plugins.module_utils.kestra import env_file
 from lifecycle_harness import PACKAGE, ROOT, SERVER, ModuleFailed, parse, until
 
 PYTHON = "/usr/bin/python3"
@@ -254,3 +255,11 @@ def test_the_command_manager_gets_the_persistent_dead_man_too(host):
     assert host.call("stopped", manager="command", commands=commands)["dead_man"]["armed"]
     assert host.call("started", manager="command", commands=commands)["started"]
     host.sh(commands["stop"])
+
+
+def test_environment_files_mean_what_they_mean_to_systemd(container):
+    text = 'A=it\'s fine\nB="a\\"b\\$c\\d"\nC=\' x \'y  \nD=a\\\nb\n#E=1\n'
+    container.put("/opt/kestra/env", text)
+    seen = json.loads(container.sh("systemd-run --pipe --wait --quiet --property=EnvironmentFile=/opt/kestra/env "
+                                   f"{PYTHON} -c 'import os, json; print(json.dumps(dict(os.environ)))'"))
+    assert {name: seen.get(name) for name in "ABCD"} == env_file.parse(text) and "E" not in seen

@@ -5,9 +5,6 @@
 from __future__ import annotations
 
 import random
-import shutil
-import subprocess
-import sys
 
 import pytest
 from ansible_collections.kestra_community.dr.plugins.module_utils.kestra import env_file
@@ -48,18 +45,3 @@ def test_quote_and_parse_are_inverse():
     for _unused in range(2000):
         value = "".join(chooser.choice(alphabet) for _unused in range(chooser.randrange(12)))
         assert env_file.parse("X=" + env_file.quote(value) + "\n") == {"X": value}
-
-
-@pytest.mark.skipif(shutil.which("systemd-run") is None or subprocess.run(
-    ["systemctl", "is-system-running"], capture_output=True, text=True, check=False).stdout.strip()
-    not in ("running", "degraded"), reason="systemd does not run on this machine")
-def test_agrees_with_systemd(tmp_path):
-    text = 'A=it\'s fine\nB="a\\"b\\$c\\d"\nC=\' x \'y  \nD=a\\\nb\n#E=1\n'
-    path = tmp_path / "env"
-    path.write_text(text)
-    done = subprocess.run(["systemd-run", "--pipe", "--wait", "--quiet", f"--property=EnvironmentFile={path}",
-                           sys.executable, "-c", "import os,json; print(json.dumps(dict(os.environ)))"],
-                          capture_output=True, text=True, check=True)
-    import json
-    seen = json.loads(done.stdout)
-    assert {name: seen.get(name) for name in "ABCD"} == env_file.parse(text)
