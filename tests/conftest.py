@@ -34,11 +34,9 @@ if not _importable():
     sys.path.insert(0, str(base))
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items):
-    if os.environ.get("KESTRA_DR_TEST_FULL") == "1":
-        return
-    for item in items:
-        marker = item.get_closest_marker("full")
-        if marker:
-            item.add_marker(pytest.mark.skip(reason=f"left to --full: {marker.args[0]}"))
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Before any other reason to skip: what a test needs is there for --full only, where it is left to that."""
+    marker = item.get_closest_marker("full")
+    if marker and os.environ.get("KESTRA_DR_TEST_FULL") != "1":
+        pytest.skip(f"left to --full: {marker.args[0]}")

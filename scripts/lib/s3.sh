@@ -9,8 +9,8 @@
 #   kdr_minio                        # sets KDR_MINIO, the program minio: what only it has (lifecycles, replication, times of versions)
 #   kdr_gcs                          # sets KDR_GCS, the program fake-gcs-server: an emulator of Google Cloud Storage
 #   kdr_s3_for_tests WHAT            # for parts of scripts/test: kdr_s3, or says that WHAT is not run
-#   kdr_minio_for_tests WHAT         # the same for kdr_minio, where it was built before or everything is run
-#   kdr_gcs_for_tests WHAT           # the same as kdr_s3_for_tests for kdr_gcs
+#   kdr_minio_for_tests WHAT         # the same for kdr_minio
+#   kdr_gcs_for_tests WHAT           # the same for kdr_gcs
 #
 # They are built once, with this machine's Go or Debian's: about 400 s of processor time for the first, 1,500 s for the second,
 # 300 s for the third.
@@ -40,10 +40,6 @@ kdr_s3_for_tests() {
 }
 
 kdr_minio_for_tests() {
-    if [ "${KDR_FULL:-0}" != 1 ] && ! compgen -G "$KDR_CACHE/minio-*/.complete" >/dev/null; then
-        printf 'left to --full: %s, which is not built yet\n' "$1"
-        return 0
-    fi
     kdr_for_tests kdr_minio "$1"
     [ -z "${KDR_MINIO:-}" ] || export KESTRA_DR_TEST_MINIO=$KDR_MINIO
 }

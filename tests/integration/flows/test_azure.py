@@ -14,6 +14,9 @@ ODD = {"main/odd/a blank é": (b"odd", {"description": "kept", "expirationDate":
        "main/odd/empty directory/.kestradirectory": (b"", {}), "main/odd": (b"", {})}
 
 
+pytestmark = pytest.mark.full("the playbooks with the storage in a container of Azure, on an emulator")
+
+
 @pytest.fixture(scope="session")
 def lab(azure_lab):
     return azure_lab

@@ -127,6 +127,7 @@ def test_restore_over_a_live_instance_and_undo(lab, versioning, tmp_path):
     lab.api(path, method="DELETE")
 
 
+@pytest.mark.full("a swap of a bucket that fails and is taken back as a playbook (here its modules)")
 def test_a_failure_while_objects_are_written_is_taken_back(lab, tmp_path):
     """An account that may read and not write is found out when the first object changes: Kestra runs again on what it had."""
     lab.server.user("reader", "may-only-read")

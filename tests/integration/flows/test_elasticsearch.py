@@ -138,6 +138,7 @@ def indexed(lab, execution):
     return lab.ask("GET", f"/kestra_executions/_doc/{execution}")["_source"]["state"]["current"]
 
 
+@pytest.mark.full("a restore over living indices and its undo as playbooks (here its modules, and that of the other databases)")
 def test_restore_over_a_live_instance_and_undo(lab, waiting, working):
     """A Kestra that does not take our login does not undo the restore: what is left to do is told. An undo kills nobody."""
     lab.api("/api/v1/main/flows", QUICK.replace(b"quick", b"after"), "POST")
@@ -159,6 +160,7 @@ def test_restore_over_a_live_instance_and_undo(lab, waiting, working):
     assert (indexed(lab, waiting), indexed(lab, working)) == ("PAUSED", "RUNNING")
 
 
+@pytest.mark.full("what was under way run again as a playbook (here its modules)")
 def test_what_was_under_way_runs_again(lab, waiting, working):
     done = lab.play("restore", "-vvv", kestra_dr_recovery_point=lab.points()[-1], kestra_dr_confirm=lab.instance_id,
                     kestra_dr_restore_pending="replay").ok()

@@ -9,6 +9,9 @@ import shutil
 import pytest
 
 
+pytestmark = pytest.mark.full("the playbooks with the storage in a bucket of Google, on an emulator")
+
+
 @pytest.fixture(scope="session")
 def lab(gcs_lab):
     return gcs_lab
@@ -43,8 +46,7 @@ def test_everything_lost_comes_back_exactly(lab):
     assert lab.wait_healthy() and lab.instance_id == instance
 
 
-@pytest.mark.parametrize("versioned", [
-    True, pytest.param(False, marks=pytest.mark.full("an undo point of copies, not of generations"))])
+@pytest.mark.parametrize("versioned", [True, False])
 def test_pinned_verified_restored_and_undone(lab, versioned):
     """What came after the recovery point goes with the restore and comes back with the undo, with and without generations."""
     lab.bucket.versioning_enabled = versioned

@@ -20,12 +20,15 @@ import botocore.config
 import botocore.credentials
 import botocore.exceptions
 import botocore.httpsession
+import pytest
 
 from ansible_collections.kestra_community.dr.tests.integration.object_storage.daemon import Daemon
 
 # The servers that scripts/lib/s3.sh built.
 PROGRAM = os.environ.get("KESTRA_DR_TEST_S3_SERVER")
 MINIO = os.environ.get("KESTRA_DR_TEST_MINIO")
+NEEDS_MINIO = [pytest.mark.full("object stores: what only MinIO has"), pytest.mark.skipif(
+    not MINIO or not os.access(MINIO, os.X_OK), reason="no MinIO: KESTRA_DR_TEST_MINIO names none (scripts/lib/s3.sh builds it)")]
 ACCESS_KEY = "kestra-test-key"
 # With all that quoting can get wrong.
 SECRET_KEY = "s3cret'\"%/+ $x#&=0123456789"

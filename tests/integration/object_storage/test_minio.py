@@ -8,14 +8,13 @@ from __future__ import annotations
 import os
 
 import pytest
-from s3_server import MINIO, MinIO
+from s3_server import NEEDS_MINIO, MinIO
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import RefusedError
 from ansible_collections.kestra_community.dr.plugins.module_utils.storage.objects import compare, copy_in, inventory
 from ansible_collections.kestra_community.dr.plugins.module_utils.storage.objects.s3 import S3Bucket
 
-pytestmark = pytest.mark.skipif(
-    not MINIO or not os.access(MINIO, os.X_OK), reason="no MinIO: KESTRA_DR_TEST_MINIO names none (scripts/lib/s3.sh builds it)")
+pytestmark = NEEDS_MINIO
 
 
 @pytest.fixture(scope="module")

@@ -5,10 +5,9 @@
 
 from __future__ import annotations
 
-import os
 
 import pytest
-from s3_server import MINIO, MinIO
+from s3_server import NEEDS_MINIO, MinIO
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.storage import part
 from ansible_collections.kestra_community.dr.plugins.module_utils.storage.objects import copy_out, inventory, listing, store
@@ -25,8 +24,6 @@ def execution(number):
 
 @pytest.fixture(scope="module")
 def minio():
-    if not MINIO or not os.access(MINIO, os.X_OK):
-        pytest.skip("no MinIO: KESTRA_DR_TEST_MINIO names none (scripts/lib/s3.sh builds it)")
     found = MinIO().start()
     yield found
     found.destroy()
@@ -81,7 +78,7 @@ def test_it_is_copied_as_it_was(s3, new_bucket, opened, tmp_path, versioned):
     check(s3, name, opened(name), tmp_path, versioned)
 
 
-@pytest.mark.parametrize("versioned", [True, False])
+@pytest.mark.parametrize("versioned", [pytest.param(value, marks=NEEDS_MINIO) for value in (True, False)])
 def test_the_same_on_minio(minio, opened, tmp_path, versioned):
     name = minio.bucket("kept" if versioned else "not-kept", versioned)
     check(minio.client(), name, opened(name, endpoint=minio.endpoint), tmp_path, versioned)

@@ -14,13 +14,12 @@ import time
 from pathlib import Path
 
 import pytest
-from s3_server import ACCESS_KEY, MINIO, SECRET_KEY, MinIO, Proxy
+from s3_server import ACCESS_KEY, NEEDS_MINIO, SECRET_KEY, MinIO, Proxy
 from test_object_storage_modules import COLLECTIONS, CORE, run
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.storage.objects import copy_in, inventory, listing
 
-pytestmark = pytest.mark.skipif(
-    not MINIO or not os.access(MINIO, os.X_OK), reason="no MinIO: KESTRA_DR_TEST_MINIO names none (scripts/lib/s3.sh builds it)")
+pytestmark = NEEDS_MINIO
 SETUP, PROOF = "object_storage_replication", "object_storage_replication_info"
 
 
