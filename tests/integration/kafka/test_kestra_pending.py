@@ -42,11 +42,13 @@ class Restored:
             server.api("/flows", flow, "POST")
         self.known = {"running": self.start("long", "word=aye"), "paused": server.run("paused"), "ended": server.run("quick"),
                       "other": self.start("long", "word=nay")}
-        for name, state in (("running", "RUNNING"), ("paused", "PAUSED"), ("ended", "SUCCESS"), ("other", "RUNNING")):
+        under_way = {"running": "RUNNING", "paused": "PAUSED", "other": "RUNNING"}
+        for name, state in {**under_way, "ended": "SUCCESS"}.items():
             server.until(lambda name=name, state=state: server.state(self.known[name]) == state, f"{name} is not {state}")
         server.until(lambda: len(self.logs("running")) == 1, "no log")
         self.config = {"files": [str(self.found.config)]}
-        server.until(lambda: len(self.pending()) == 3, "they are not indexed")
+        wanted = {self.known[name]: state for name, state in under_way.items()}
+        server.until(lambda: {one["id"]: one["state"] for one in self.pending()} == wanted, "they are not indexed as they are")
         # `other` is not in the recovery point.
         self.recorded = [one for one in self.pending() if one["id"] != self.known["other"]]
 

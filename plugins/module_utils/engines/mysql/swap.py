@@ -23,7 +23,7 @@ from . import activity, connect, definitions, inventory, names, privileges, scri
 _TABLES = ("SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_TYPE = 'BASE TABLE' "
            "ORDER BY 1")
 _MARKED = "SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s"
-# Seconds a session that was told to end gets to do so.
+# Seconds a session gets to end: one that was told to, or whose client has just gone.
 _ENDING = 5.0
 # kind -> what SHOW CREATE asks for, and in which columns of its answer are: statement, sql_mode, client's and
 # connection's character set
@@ -100,22 +100,19 @@ def _mark(session, database) -> None:
 
 
 def require_free(session, databases, *, terminate_idle_of=None, terminate_ours=False) -> None:
-    """Raises RefusedError while any session is in these schemas, naming it.
+    """Raises RefusedError when a session stays in these schemas, naming it.
 
     terminate_idle_of: a user whose idle sessions are ended. terminate_ours: end what this collection has left there.
     """
     for database in databases:
-        found = activity.sessions(session, database)
-        ending = [item for item in found if (terminate_ours and item["ours"]) or (
-            terminate_idle_of is not None and item["user"] == terminate_idle_of and item["state"] == "sleep")]
-        for item in ending:
-            session.rows(f"KILL {int(item['pid'])}")
-        until = time.monotonic() + (_ENDING if ending else 0)
-        while True:
-            found = activity.sessions(session, database)
-            if not found or time.monotonic() >= until:
-                break
+        found, until = activity.sessions(session, database), time.monotonic() + _ENDING
+        for item in found:
+            if (terminate_ours and item["ours"]) or (
+                    terminate_idle_of is not None and item["user"] == terminate_idle_of and item["state"] == "sleep"):
+                session.rows(f"KILL {int(item['pid'])}")
+        while found and time.monotonic() < until:
             time.sleep(0.1)
+            found = activity.sessions(session, database)
         if found:
             raise RefusedError(
                 f"The database {database} is in use: {heartbeats.describe(found)}.", reason="database_in_use",

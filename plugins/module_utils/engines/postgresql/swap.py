@@ -10,7 +10,7 @@ from ...core.errors import RefusedError, StateError
 from .. import heartbeats, own_names
 from . import activity, connect, names
 
-# Seconds a session that was told to end gets to do so.
+# Seconds a session gets to end: one that was told to, or whose client has just gone.
 _ENDING = 5.0
 
 
@@ -20,22 +20,19 @@ def existing(connection) -> dict:
 
 
 def require_free(connection, databases, *, terminate_idle_of=None, terminate_ours=False) -> None:
-    """Raises RefusedError while any session is on these databases, naming it.
+    """Raises RefusedError when a session stays on these databases, naming it.
 
     terminate_idle_of: a role whose idle sessions are ended. terminate_ours: end what this collection has left there.
     """
     for database in databases:
-        found = activity.sessions(connection, database)
-        ending = [item for item in found if (terminate_ours and item["ours"]) or (
-            terminate_idle_of is not None and item["user"] == terminate_idle_of and item["state"] == "idle")]
-        for item in ending:
-            connection.execute("SELECT pg_catalog.pg_terminate_backend(%s)", (item["pid"],))
-        until = time.monotonic() + (_ENDING if ending else 0)
-        while True:
-            found = activity.sessions(connection, database)
-            if not found or time.monotonic() >= until:
-                break
+        found, until = activity.sessions(connection, database), time.monotonic() + _ENDING
+        for item in found:
+            if (terminate_ours and item["ours"]) or (
+                    terminate_idle_of is not None and item["user"] == terminate_idle_of and item["state"] == "idle"):
+                connection.execute("SELECT pg_catalog.pg_terminate_backend(%s)", (item["pid"],))
+        while found and time.monotonic() < until:
             time.sleep(0.1)
+            found = activity.sessions(connection, database)
         if found:
             raise RefusedError(
                 f"The database {database} is in use: {heartbeats.describe(found)}.", reason="database_in_use",
