@@ -8,7 +8,7 @@
 #   kdr_azurite                      # sets KDR_AZURITE, the program azurite-blob
 #   kdr_azurite_for_tests WHAT       # for parts of scripts/test: kdr_azurite, or says that WHAT is not run
 #
-# It is installed once into the cache, with the Node.js and npm that are there: they are large, and nothing else here needs them.
+# It is installed once into the cache, with the Node.js and npm that are there, or Debian's.
 . "$KDR_ROOT/scripts/lib/unpacked.sh"
 
 # The last one that runs on Debian's Node.js (18 in Debian 12, 20 in Debian 13), and the day that its libraries are of.
@@ -18,10 +18,8 @@ kdr_azurite() {
     local key directory node
     node=$(node --version 2>/dev/null) || node=v0
     node=${node#v}
-    KDR_WHY="no npm and Node.js from $KDR_AZURITE_NODE on (Debian has them as nodejs and npm)"
-    export KDR_WHY
     if [ "${node%%.*}" -lt "$KDR_AZURITE_NODE" ] || ! command -v npm >/dev/null; then
-        return 2
+        kdr_packages nodejs npm || return $?
     fi
     key=$(printf '%s\n' "1 $KDR_AZURITE_VERSION $KDR_AZURITE_DAY" | sha256sum | cut -c1-12)
     directory=$KDR_CACHE/azurite-$key

@@ -28,13 +28,14 @@ from ansible_collections.kestra_community.dr.plugins.module_utils.storage.object
 )
 
 
-# How names of files of tests begin -> the program that they need, and what is told when it is not there. The first counts.
+# How names of files of tests begin -> the program that they need, what is told when it is not there, and whether they are left
+# to --full. The first counts.
 _NEEDED = {
-    "test_gcs_requests": (sys.executable, ""),
-    "test_gcs": (gcs_server.PROGRAM, "no emulator of Google Cloud Storage: KESTRA_DR_TEST_GCS names none (scripts/lib/s3.sh builds it)"),
-    "test_azure_versions": (sys.executable, ""),
-    "test_azure": (azure_server.PROGRAM, "no emulator of Azure: KESTRA_DR_TEST_AZURITE names none (scripts/lib/azure.sh installs it)"),
-    "test_": (PROGRAM, "no S3 server: KESTRA_DR_TEST_S3_SERVER names none (scripts/lib/s3.sh builds it)"),
+    "test_gcs_requests": (sys.executable, "", False),
+    "test_gcs": (gcs_server.PROGRAM, "no emulator of Google Cloud Storage: KESTRA_DR_TEST_GCS names none (scripts/lib/s3.sh builds it)", True),
+    "test_azure_versions": (sys.executable, "", False),
+    "test_azure": (azure_server.PROGRAM, "no emulator of Azure: KESTRA_DR_TEST_AZURITE names none (scripts/lib/azure.sh installs it)", True),
+    "test_": (PROGRAM, "no S3 server: KESTRA_DR_TEST_S3_SERVER names none (scripts/lib/s3.sh builds it)", False),
 }
 
 
@@ -43,7 +44,9 @@ def pytest_collection_modifyitems(items):
         path = Path(str(item.fspath))
         if path.parent != Path(__file__).parent:
             continue
-        program, why = next(needed for start, needed in _NEEDED.items() if path.name.startswith(start))
+        program, why, left = next(needed for start, needed in _NEEDED.items() if path.name.startswith(start))
+        if left:
+            item.add_marker(pytest.mark.full("object stores: emulators of Google's and Azure's"))
         if not program or not os.access(program, os.X_OK):
             item.add_marker(pytest.mark.skip(reason=why))
 

@@ -42,9 +42,6 @@ KEYS = ("main/a b+c%25&d", "main/ü/ö", "main/tab\tx", "main/q?x#y", "main/back
         "main/a/b", "main/a", "/".join(["y" * 250] * 4) + "/" + "z" * 20)  # fmt: skip
 
 
-pytestmark = pytest.mark.full("object stores: an emulator of Google Cloud Storage")
-
-
 @pytest.fixture(scope="module")
 def server():
     found = Emulator().start()

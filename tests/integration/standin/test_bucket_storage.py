@@ -64,7 +64,7 @@ def test_the_same_answers_as_a_directory(server, tmp_path, kind):
     assert s3.head_object(Bucket=bucket, Key="main/a/_kv/k.ion")["Metadata"] == {"description": "d"}
 
 
-@pytest.mark.full("the stand-in with its storage on an emulator of Google Cloud Storage")
+@pytest.mark.full("the stand-in with its storage on emulators of Google's and Azure's")
 @pytest.mark.skipif(not gcs_server.PROGRAM or not os.access(gcs_server.PROGRAM, os.X_OK),
                     reason="no emulator of Google Cloud Storage: KESTRA_DR_TEST_GCS names none (scripts/lib/s3.sh builds it)")
 def test_the_same_answers_as_a_directory_from_google(tmp_path, monkeypatch):
@@ -81,6 +81,7 @@ def test_the_same_answers_as_a_directory_from_google(tmp_path, monkeypatch):
         emulator.destroy()
 
 
+@pytest.mark.full("the stand-in with its storage on emulators of Google's and Azure's")
 @pytest.mark.skipif(not azure_server.PROGRAM or not os.access(azure_server.PROGRAM, os.X_OK),
                     reason="no emulator of Azure: KESTRA_DR_TEST_AZURITE names none (scripts/lib/azure.sh installs it)")
 def test_the_same_answers_as_a_directory_from_azure(tmp_path):
