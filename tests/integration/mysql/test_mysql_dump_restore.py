@@ -98,6 +98,8 @@ def test_the_moment_is_one_under_concurrent_writes(server, take, give):
     server.sql("INSERT INTO aaa VALUES (1, 1000000)", name)
     server.sql("INSERT INTO zzz VALUES (1, 0)", name)
     stop, written = threading.Event(), [0, 0, 0]
+    # The writers wait for each other at one row, and never all let its table go: a lock to read waits for ever by default.
+    server.sql("SET GLOBAL max_write_lock_count = 16", name)
 
     def write(index):
         with connect.connect(server.login("kestra"), name) as session:
@@ -127,6 +129,7 @@ def test_the_moment_is_one_under_concurrent_writes(server, take, give):
         stop.set()
         for writer in writers:
             writer.join()
+        server.sql("SET GLOBAL max_write_lock_count = DEFAULT", name)
         server.drop(name)
 
 

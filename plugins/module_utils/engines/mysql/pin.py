@@ -144,8 +144,9 @@ class Pin:
         by = "; ".join(f"{item['user']} (connection {item['id']}) at {item['table']}" for item in holders)
         return RefusedError(f"The tables of {self._database} were not free within {self._timeout:g} s"
                             + (f": {by}." if by else "."), reason="lock_timeout",
-                            hint="A transaction that writes, or a migration, is under way. Wait until it has ended, "
-                                 "then run again.", detail={"holders": holders})
+                            hint="A transaction that writes, or a migration, is under way: wait until it has ended, then run "
+                                 "again. Writers that never pause give way after as many locks as the server's "
+                                 "max_write_lock_count says.", detail={"holders": holders})
 
     def overdue(self) -> bool:
         """Whether writers have waited for longer than lock_timeout."""
