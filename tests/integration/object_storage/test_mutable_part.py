@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-
 import pytest
 from s3_server import NEEDS_MINIO, MinIO
 

@@ -13,18 +13,15 @@ next one: a schema with nothing in it counts as gone.
 """
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 
 from ...core.errors import RefusedError, StateError
-from .. import heartbeats, own_names
+from .. import in_use, own_names
 from . import activity, connect, definitions, inventory, names, privileges, script
 
 _TABLES = ("SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_TYPE = 'BASE TABLE' "
            "ORDER BY 1")
 _MARKED = "SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s"
-# Seconds a session gets to end: one that was told to, or whose client has just gone.
-_ENDING = 5.0
 # kind -> what SHOW CREATE asks for, and in which columns of its answer are: statement, sql_mode, client's and
 # connection's character set
 _SHOW = {"views": ("VIEW", 1, None, 2, 3), "triggers": ("TRIGGER", 2, 1, 3, 4), "events": ("EVENT", 3, 1, 4, 5)}
@@ -99,25 +96,11 @@ def _mark(session, database) -> None:
     session.rows(f"INSERT IGNORE INTO {table} VALUES (%s)", (number,))
 
 
-def require_free(session, databases, *, terminate_idle_of=None, terminate_ours=False) -> None:
-    """Raises RefusedError when a session stays in these schemas, naming it.
-
-    terminate_idle_of: a user whose idle sessions are ended. terminate_ours: end what this collection has left there.
-    """
-    for database in databases:
-        found, until = activity.sessions(session, database), time.monotonic() + _ENDING
-        for item in found:
-            if (terminate_ours and item["ours"]) or (
-                    terminate_idle_of is not None and item["user"] == terminate_idle_of and item["state"] == "sleep"):
-                session.rows(f"KILL {int(item['pid'])}")
-        while found and time.monotonic() < until:
-            time.sleep(0.1)
-            found = activity.sessions(session, database)
-        if found:
-            raise RefusedError(
-                f"The database {database} is in use: {heartbeats.describe(found)}.", reason="database_in_use",
-                hint="Stop what is connected (every Kestra server, monitoring, mysql), then run again.",
-                detail={"database": database, "sessions": found})
+def require_free(session, databases, **ending) -> None:
+    """Raises RefusedError when a session stays in these schemas, naming it. ending: as in_use.require_free takes it."""
+    in_use.require_free(
+        databases, lambda database: activity.sessions(session, database),
+        lambda pid: session.rows(f"KILL {int(pid)}"), idle="sleep", client="mysql", **ending)
 
 
 def read(session, database) -> Held:

@@ -4,14 +4,9 @@
 """Databases made, replaced by rename, and removed. Everything here runs from the maintenance database."""
 from __future__ import annotations
 
-import time
-
 from ...core.errors import RefusedError, StateError
-from .. import heartbeats, own_names
+from .. import in_use, own_names
 from . import activity, connect, names
-
-# Seconds a session gets to end: one that was told to, or whose client has just gone.
-_ENDING = 5.0
 
 
 def existing(connection) -> dict:
@@ -19,25 +14,12 @@ def existing(connection) -> dict:
     return dict(connection.execute("SELECT datname, oid::pg_catalog.int8 FROM pg_catalog.pg_database").fetchall())
 
 
-def require_free(connection, databases, *, terminate_idle_of=None, terminate_ours=False) -> None:
-    """Raises RefusedError when a session stays on these databases, naming it.
-
-    terminate_idle_of: a role whose idle sessions are ended. terminate_ours: end what this collection has left there.
-    """
-    for database in databases:
-        found, until = activity.sessions(connection, database), time.monotonic() + _ENDING
-        for item in found:
-            if (terminate_ours and item["ours"]) or (
-                    terminate_idle_of is not None and item["user"] == terminate_idle_of and item["state"] == "idle"):
-                connection.execute("SELECT pg_catalog.pg_terminate_backend(%s)", (item["pid"],))
-        while found and time.monotonic() < until:
-            time.sleep(0.1)
-            found = activity.sessions(connection, database)
-        if found:
-            raise RefusedError(
-                f"The database {database} is in use: {heartbeats.describe(found)}.", reason="database_in_use",
-                hint="Stop what is connected (every Kestra server, monitoring, psql), then run again.",
-                detail={"database": database, "sessions": found})
+def require_free(connection, databases, **ending) -> None:
+    """Raises RefusedError when a session stays on these databases, naming it. ending: as in_use.require_free takes it."""
+    in_use.require_free(
+        databases, lambda database: activity.sessions(connection, database),
+        lambda pid: connection.execute("SELECT pg_catalog.pg_terminate_backend(%s)", (pid,)),
+        idle="idle", client="psql", **ending)
 
 
 def require_renaming(connection, databases) -> None:
