@@ -13,6 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from ansible_collections.kestra_community.dr.tests.integration.module_runs import COLLECTIONS
 from ansible_collections.kestra_community.dr.tests.unit.plugins.modules import module_examples
 
@@ -26,10 +28,11 @@ class Cases:
         self.not_run, self.titles, self.played = not_run, set(), set()
 
     def case(self, *titles):
-        """Marks the test of these examples, which has to run each of them."""
+        """Marks the test of these examples, which has to run each of them. With --full: a playbook for each takes its time."""
         self.titles.update(titles)
 
         def mark(function):
+            @pytest.mark.full("the examples of modules, run as playbooks (here a unit test of their options)")
             @functools.wraps(function)
             def run(*arguments, **named):
                 self.played.clear()

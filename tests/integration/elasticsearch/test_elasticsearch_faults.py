@@ -297,6 +297,7 @@ def test_a_node_dies_while_it_restores(own_cluster, take, give):
     assert steps.killed and len(cluster.names(PREFIX)) == 2
 
 
+@pytest.mark.full("a node that dies with the only copy of a restored shard (here one of which there is another)")
 def test_a_node_dies_with_the_only_copy_of_what_it_restored(own_cluster, take, give):
     """It may come back with it: it is waited for, and then told by name."""
     cluster = own_cluster(nodes=2)

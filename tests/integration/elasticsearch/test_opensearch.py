@@ -11,7 +11,7 @@ from elasticsearch_harness import Cluster
 from ansible_collections.kestra_community.dr.tests.integration.module_runs import ModuleFailed
 from ansible_collections.kestra_community.dr.tests.integration.object_storage import s3_server
 
-RUN_ON = ALWAYS_ON = ("opensearch",)
+RUN_ON = ("opensearch",)
 BUCKET = "snapshots"
 
 

@@ -36,7 +36,7 @@ def test_a_newer_major_version_takes_it(cluster, own_cluster, take, give, name):
     "source,target,reason",
     [
         pytest.param("9", "8", "newer_version", marks=nine),
-        pytest.param("opensearch", "8", "other_product", marks=needs("opensearch")),
+        pytest.param("opensearch", "8", "other_product", marks=[needs("opensearch"), pytest.mark.full("snapshots of OpenSearch on Elasticsearch")]),
         pytest.param("8", "opensearch", "other_product", marks=needs("opensearch")),
     ],
 )

@@ -5,15 +5,14 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import shutil
 import sys
 
 import pytest
+from ansible_collections.kestra_community.dr.tests.integration.flows.killed import FULL
 from ansible_collections.kestra_community.dr.tests.integration.object_storage import s3_server
 
-FULL = os.environ.get("KESTRA_DR_TEST_FULL") == "1"
 # Objects as a file system cannot hold them: a key that is the beginning of another one, metadata, a mark by itself.
 ODD = {"main/odd/a blank é": {"Body": b"odd", "Metadata": {"description": "kept", "expirationDate": "2030-01-01T00:00:00Z"}},
        "main/odd/empty directory/": {"Body": b""}, "main/odd/empty": {"Body": b"", "ContentType": "text/x-odd"},

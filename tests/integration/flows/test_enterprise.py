@@ -85,6 +85,7 @@ def test_the_same_instance_gets_back_what_it_lost(enterprise_lab, archive):
     assert lab.sql(FLOWS) == archive["flows"]
 
 
+@pytest.mark.full("the metadata archive into another instance (here into the one that lost it)")
 def test_another_instance_takes_it(enterprise_lab, archive):
     source = enterprise_lab
     with running(EnterpriseLab, kestra_dr_lab_flows=False) as other:
@@ -97,7 +98,7 @@ def test_another_instance_takes_it(enterprise_lab, archive):
         assert not other.in_maintenance, "the archive was made in maintenance mode"
 
 
-@pytest.mark.full("the metadata archive into another backend, version and tenant (here into another instance)")
+@pytest.mark.full("the metadata archive into another backend, version and tenant")
 def test_another_backend_version_and_tenant_take_it(enterprise_lab, archive):
     source = enterprise_lab
     tenant = source.play("backup", kestra_dr_components=["metadata"], kestra_dr_metadata_type="TENANT", kestra_dr_metadata_tenant="main").ok()
@@ -161,6 +162,7 @@ def test_maintenance_mode_is_left_after_a_failure(enterprise_lab):
     assert not lab.in_maintenance and lab.points() == before
 
 
+@pytest.mark.full("a worker that does not follow, as a playbook (here its module)")
 def test_a_worker_that_does_not_follow_is_named(enterprise_lab):
     lab = enterprise_lab
     before = configured(lab, "kestra.env", lambda text: text + "KESTRA_STANDIN_DEAF=worker\n")
@@ -184,6 +186,7 @@ def slow_archive(enterprise_lab):
     waits.unlink(missing_ok=True)
 
 
+@pytest.mark.full("a token that ends while an archive is made")
 @NOT_UNDER_RUNNER
 def test_a_token_that_ends_in_the_middle(enterprise_lab, slow_archive):
     lab, (program, waits) = enterprise_lab, slow_archive

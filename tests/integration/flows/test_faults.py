@@ -15,9 +15,8 @@ import time
 
 import pytest
 from ansible_collections.kestra_community.dr.plugins.module_utils.engines.postgresql import connect
+from ansible_collections.kestra_community.dr.tests.integration.flows.killed import FULL
 from ansible_collections.kestra_community.dr.tests.integration.processes import processes
-
-FULL = os.environ.get("KESTRA_DR_TEST_FULL") == "1"
 
 
 @pytest.fixture(autouse=True)
@@ -73,6 +72,7 @@ def again(lab):
     assert lab.ctl(lab.engine, "start").returncode == 0
 
 
+@pytest.mark.full("PostgreSQL killed during a backup's dump (here MySQL, and PostgreSQL's dump)")
 def test_postgresql_killed_during_the_dump(lab):
     before, rows = lab.points(), lab.sql("select count(*) from flows")
     with when(runs("pg_dump", lab.vault, "--snapshot="), lambda: again(lab)):
@@ -166,6 +166,7 @@ def test_vault_full_in_the_middle(lab, disk):
     assert lab.wait_healthy()
 
 
+@pytest.mark.full("a full temporary directory (here a full vault)")
 def test_temporary_directory_full(lab, disk):
     """Of configuration and of the modules: Kestra comes back although nothing can be written there any more."""
     room = disk.place / "tmp"

@@ -161,6 +161,7 @@ printf now >{keys}/later.ion
     assert lab.healthy() and (keys / "changed.ion").read_text() == "now"
 
 
+@pytest.mark.full("an escrow kit that a preflight calls stale (here its module)")
 def test_an_escrow_kit_that_is_stale_is_told(lab, tmp_path):
     passphrase, known = tmp_path / "passphrase", {"kestra_dr_escrow_path": str(tmp_path / "kit.asc")}
     passphrase.write_text("correct horse battery staple\n")

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import signal
 
+import pytest
 
+
+@pytest.mark.full("the broker of these tests keeps its records over a kill")
 def test_a_broker_keeps_its_records_and_its_id_over_a_kill(own_broker):
     one, other = own_broker(), own_broker()
     assert one.cluster_id != other.cluster_id

@@ -147,7 +147,8 @@ def test_with_kestras_own_login_over_tls(guarded, tmp_path):
 
 
 @pytest.mark.parametrize("given, reason", [
-    ({"sasl_password": "wrong-password"}, "login_refused"), ({"sasl_username": "nobody", "sasl_password": "x"}, "login_refused"),
+    ({"sasl_password": "wrong-password"}, "login_refused"),
+    pytest.param({"sasl_username": "nobody", "sasl_password": "x"}, "login_refused", marks=pytest.mark.full("a user that Kafka does not know")),
     ({"security_protocol": "PLAINTEXT"}, "protocol"), ({"security_protocol": "SASL_SSL"}, "tls"),
     ({"bootstrap_servers": ["127.0.0.1:9"]}, "unreachable"), ({"bootstrap_servers": ["no.such.host.invalid:9"]}, "unreachable")])
 def test_ways_that_lead_nowhere(guarded, tmp_path, given, reason):

@@ -18,6 +18,7 @@ from ansible_collections.kestra_community.dr.tests.unit.plugins.modules.kestra_r
 _on_a_target_host = module_tests._on_a_target_host
 
 # Writes a line into a file each time it runs, then takes longer than the test.
+VERSIONS = [pytest.param("1.3.15", marks=pytest.mark.full("pending executions on Kestra 1.3 (here on 2.0)")), "2.0.0"]
 LONG = """id: long
 namespace: company.team
 inputs:
@@ -104,7 +105,7 @@ def restored(request, instance, tmp_path):
         one.stop()
 
 
-@pytest.mark.parametrize("version", ["1.3.15", "2.0.0"])
+@pytest.mark.parametrize("version", VERSIONS)
 def test_what_was_recorded_is_killed(restored, version):
     one = restored(version)
     time.sleep(3)
@@ -126,7 +127,7 @@ def test_what_was_recorded_is_killed(restored, version):
     assert not one.act("kill")["changed"]
 
 
-@pytest.mark.parametrize("version", ["1.3.15", "2.0.0"])
+@pytest.mark.parametrize("version", VERSIONS)
 def test_what_was_recorded_runs_again(restored, version):
     """A new execution with the same inputs does the first task again and goes on to the next; one that waits for a person still does."""
     one = restored(version)

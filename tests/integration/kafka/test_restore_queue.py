@@ -118,7 +118,7 @@ def test_kafka_down_before_it_begins(instance, own_broker):
         assert broker.bootstrap in fails(refill(one, check=check, connect_timeout=1), "unreachable")
 
 
-@pytest.mark.parametrize("how", ["kill", "freeze"])
+@pytest.mark.parametrize("how", ["kill", pytest.param("freeze", marks=pytest.mark.full("a Kafka that hangs while it is sent to"))])
 def test_kafka_down_while_it_sends_and_a_rerun(instance, own_broker, wrapped, tmp_path, how):
     broker = own_broker().start()
     one = instance(broker=broker)

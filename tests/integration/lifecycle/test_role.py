@@ -186,6 +186,7 @@ def test_check_mode_stops_nothing(group):
     assert code == 0 and group.run() == ALL and group.order() == [], output
 
 
+@pytest.mark.full("a controller that is killed, on several hosts (here on one, in the flows)")
 def test_a_controller_killed_after_the_stop_gets_kestra_back_on_every_host(group):
     for host in group.hosts.values():
         host["kestra_dr_max_downtime"] = 40

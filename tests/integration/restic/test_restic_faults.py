@@ -250,6 +250,7 @@ def slow_backup(module, restic, storage, **params):
         "base_dir": str(storage.parent), "paths": [storage.name]}, **params))
 
 
+@pytest.mark.full("a backup waits for another one that lives (here a reader does)")
 def test_a_living_lock_is_respected_and_waited_for(restic, tmp_path, module, wait_for):
     storage = heavy(tmp_path)
     process = slow_backup(module, restic, storage)

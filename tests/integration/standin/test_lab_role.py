@@ -93,8 +93,8 @@ def script(directory, name, *arguments):
                           text=True, check=False, timeout=90)
 
 
-@pytest.mark.parametrize("play", ["postgresql", pytest.param("mysql", marks=pytest.mark.full(
-    "the laboratory by itself, on MySQL (here it carries the playbooks)"))], indirect=True)
+@pytest.mark.full("the laboratory by itself (here it carries the playbooks)")
+@pytest.mark.parametrize("play", ["postgresql", "mysql"], indirect=True)
 def test_the_laboratory_comes_up_is_lost_and_goes(play):
     code, output = play("present")
     assert code == 0, output
