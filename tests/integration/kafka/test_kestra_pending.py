@@ -17,8 +17,8 @@ from ansible_collections.kestra_community.dr.tests.unit.plugins.modules.kestra_r
 
 _on_a_target_host = module_tests._on_a_target_host
 
-# Writes a line into a file each time it runs, then takes longer than the test.
 VERSIONS = [pytest.param("1.3.15", marks=pytest.mark.full("pending executions on Kestra 1.3 (here on 2.0)")), "2.0.0"]
+# Writes a line into a file each time it runs, then takes longer than the test.
 LONG = """id: long
 namespace: company.team
 inputs:

@@ -19,6 +19,7 @@ from lifecycle_harness import PACKAGE, ROOT, SERVER, ModuleFailed, parse, until
 PYTHON = "/usr/bin/python3"
 STATE = "/var/lib/kestra-dr/kestra"
 DEAD_MAN = "kestra-dr-dead-man-kestra.service"
+full = pytest.mark.full("a dead-man that is killed, and that of the command manager under systemd (here one over a reboot)")
 UNIT = """[Service]
 ExecStart=/usr/bin/python3 /opt/kestra/server.py /run/kestra.pid 8081 {start} {stop}
 Restart=always
@@ -140,7 +141,7 @@ def test_stop_and_start(host):
     assert not host.call("started")["changed"]
 
 
-@pytest.mark.full("a dead-man that is killed, and that of the command manager under systemd (here one over a reboot)")
+@full
 def test_the_dead_man_is_killed_and_still_starts_kestra(host):
     host.call("stopped", dead_man_seconds=20)
     host.sh(f"systemctl kill -s KILL {DEAD_MAN}")
@@ -241,7 +242,7 @@ def test_query_warns_of_a_short_timeout_and_names_a_missing_unit(host):
     assert result["status"] is None and "kestrel.service does not exist" in result["problems"][0]
 
 
-@pytest.mark.full("a dead-man that is killed, and that of the command manager under systemd (here one over a reboot)")
+@full
 def test_the_command_manager_gets_the_persistent_dead_man_too(host):
     host.kestra(enabled=False, running=False)
     # A daemon that a command leaves in the background: it must outlive the dead-man's unit, in whose cgroup it was born.
