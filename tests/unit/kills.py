@@ -11,6 +11,8 @@ import os
 import random
 import signal
 import sys
+import sysconfig
+import tempfile
 import traceback
 
 _EFFECTS = {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.link", "os.symlink", "subprocess.Popen"}
@@ -53,17 +55,23 @@ def kill_before(number, work) -> bool:
     return os.WIFSIGNALED(_child(work, on_effect))
 
 
-def count_effects(work) -> int:
-    """How many effects work() has, run to its end in a child."""
-    reading, writing = os.pipe()
-    try:
-        _child(work, lambda: os.write(writing, b"x"))
-        os.close(writing)
-        with os.fdopen(reading, "rb") as handle:
-            return len(handle.read())
-    except BaseException:
-        os.close(reading)
-        raise
+def places(work) -> list:
+    """Of each effect of work(), in their order, where in the code it comes from. work() runs to its end in a child."""
+    library = sysconfig.get_path("stdlib") + os.sep
+
+    def note():
+        frame, place = sys._getframe(1), []
+        while frame:
+            # Not the library's: a tree is removed in as many depths as it has.
+            if not frame.f_code.co_filename.startswith((library, "<frozen")):
+                place.append(f"{frame.f_code.co_filename}:{frame.f_lineno}")
+            frame = frame.f_back
+        os.write(found.fileno(), (" ".join(place) + "\n").encode())
+
+    with tempfile.TemporaryFile() as found:
+        _child(work, note)
+        found.seek(0)
+        return found.read().decode().splitlines()
 
 
 def every_kill(prepare, work):
@@ -78,10 +86,15 @@ def every_kill(prepare, work):
 
 
 def some_kills(prepare, work, count, seed):
-    """As every_kill, for count of the effects, chosen at random with this seed (None: all of them)."""
-    whole = prepare()
-    total = count_effects(lambda: work(whole))
-    numbers = range(total) if count is None else sorted(random.Random(seed).sample(range(total), min(count, total)))
+    """As every_kill, of the effects that come from the same place in the code only before the first, one in the middle
+    and the last: the removal of a large tree is one step, not a thousand. Of those, count, chosen at random with this
+    seed (None: all)."""
+    whole, same = prepare(), {}
+    for number, place in enumerate(places(lambda: work(whole))):
+        same.setdefault(place, []).append(number)
+    numbers = sorted({of[at] for of in same.values() for at in (0, len(of) // 2, -1)})
+    if count is not None:
+        numbers = sorted(random.Random(seed).sample(numbers, min(count, len(numbers))))
     for number in numbers:
         scene = prepare()
         if kill_before(number, lambda scene=scene: work(scene)):

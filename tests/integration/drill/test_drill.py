@@ -53,6 +53,7 @@ def everything_below(directory):
             yield path, path.read_bytes()
 
 
+@pytest.mark.long
 def test_a_drill_on_a_kestra_of_ones_own(own, tmp_path, collections):
     lab = tmp_path / "lab"
     done, said = drill(lab, collections, own)

@@ -15,7 +15,7 @@ from ansible_collections.kestra_community.dr.tests.integration.flows.killed impo
     rerun,
 )
 
-pytestmark = NOT_UNDER_RUNNER
+pytestmark = [NOT_UNDER_RUNNER, pytest.mark.long]
 
 
 def test_restore(lab, tmp_path):

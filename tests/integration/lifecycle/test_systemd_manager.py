@@ -157,6 +157,7 @@ def test_the_dead_man_is_killed_and_still_starts_kestra(host):
     assert not host.ok(f"test -e /etc/systemd/system/{DEAD_MAN}")
 
 
+@pytest.mark.long
 def test_the_dead_man_survives_a_reboot(host):
     host.kestra(enabled=False)  # so that systemd does not start it at boot
     host.call("stopped", dead_man_seconds=40)

@@ -163,6 +163,7 @@ print(next(line.split()[1] for line in open("/proc/self/status") if line.startsw
 """
 
 
+@pytest.mark.long
 @pytest.mark.full("memory for a large bucket")
 def test_memory_does_not_grow_with_the_bucket(s3, server, new_bucket, tmp_path):
     """Keys of 800 bytes: those of the larger bucket would take 14 MiB more if they were held. Pages are small."""

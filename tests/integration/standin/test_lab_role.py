@@ -93,6 +93,7 @@ def script(directory, name, *arguments):
                           text=True, check=False, timeout=90)
 
 
+@pytest.mark.long
 @pytest.mark.full("the laboratory by itself (here it carries the playbooks)")
 @pytest.mark.parametrize("play", ["postgresql", "mysql"], indirect=True)
 def test_the_laboratory_comes_up_is_lost_and_goes(play):

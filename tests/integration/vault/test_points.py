@@ -134,6 +134,7 @@ def test_a_point_whose_manifest_never_arrived_is_found(lab):
     assert "manifest: the same in the repository" in lab.failing(lab.verify("digest"))
 
 
+@pytest.mark.long
 def test_bit_flips_in_packs_are_never_verified(lab, original, tmp_path):
     """Fixed-seed sample: the three largest packs once; KESTRA_DR_TEST_FULL=1: every pack four times."""
     chance = random.Random(20261123)

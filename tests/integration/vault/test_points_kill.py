@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """kill -9 while a real repository and real servers are at work: nothing is lost, a rerun goes on, nothing stays behind.
 
-Fixed-seed sample of the effects to be killed before; KESTRA_DR_TEST_FULL=1: each of them.
+Fixed-seed sample of the effects to be killed before; KESTRA_DR_TEST_FULL=1: from each place in the code.
 """
 from __future__ import annotations
 
@@ -70,6 +70,7 @@ def scratch_servers(base) -> set:
     }
 
 
+@pytest.mark.long
 def test_a_killed_verification_proves_nothing_and_leaves_nothing(original, tmp_path):
     base = tmp_path / "scratch"
     base.mkdir()

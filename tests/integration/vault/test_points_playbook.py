@@ -93,6 +93,7 @@ def told(lab):
     return json.loads((lab.base / "told.json").read_text())
 
 
+@pytest.mark.long
 def test_a_verification_runs_detached_and_its_progress_shows(lab):
     done = play(lab, "counts", restic=slow_restic(lab))
     answer = told(lab)
