@@ -24,6 +24,11 @@ export ANSIBLE_HOME=$KDR_PART_DIR/ansible ANSIBLE_NOCOLOR=1 NO_COLOR=1
 # Called last, with what was done.
 kdr_detail() { printf 'detail: %s\n' "$*"; }
 
+# Options of pytest for tests on real servers. Files are shared out whole, since a file's tests share a server, in the
+# order of tests/integration/conftest.py. More of them than cores: they wait for servers as often as they compute.
+# shellcheck disable=SC2034  # used by the parts
+KDR_SHARED_OUT=(-n 3 --dist loadfile --no-loadscope-reorder)
+
 # kdr_pytest NAME ARGUMENT...: pytest of the environment KDR_VENV in the checkout. Fails when no test passed.
 kdr_pytest() {
     local name=$1 rc=0 base
