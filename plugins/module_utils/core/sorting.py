@@ -6,7 +6,11 @@ from __future__ import annotations
 
 import contextlib
 import heapq
+import itertools
 import os
+
+# Runs that become one: each is open while lines are given back, with its buffers, and a process may open only so many.
+_TOGETHER = 32
 
 
 class Sorter:
@@ -16,20 +20,39 @@ class Sorter:
         self._directory = directory
         self._limit = limit
         self._held: list = []
+        # By how often what is in a run was written, each list shorter than _TOGETHER.
         self._runs: list = []
+        self._written = 0
 
     def add(self, line: str) -> None:
         """Takes a line: ASCII, without a newline."""
         self._held.append(line + "\n")
         if len(self._held) >= self._limit:
-            path = os.path.join(self._directory, f"run{len(self._runs)}")
-            with open(path, "w", encoding="ascii") as handle:
-                handle.writelines(sorted(self._held))
-            self._runs.append(path)
+            self._write(sorted(self._held), 0)
             self._held.clear()
 
+    def _write(self, lines, level) -> None:
+        path = os.path.join(self._directory, f"run{self._written}")
+        self._written += 1
+        with open(path, "w", encoding="ascii") as handle:
+            handle.writelines(lines)
+        if level == len(self._runs):
+            self._runs.append([])
+        self._runs[level].append(path)
+        if len(self._runs[level]) == _TOGETHER:
+            merged, self._runs[level] = self._runs[level], []
+            with _opened(merged) as runs:
+                self._write(heapq.merge(*runs), level + 1)
+            for path in merged:
+                os.unlink(path)
+
     def __iter__(self):
-        with contextlib.ExitStack() as stack:
-            runs = [stack.enter_context(open(path, encoding="ascii")) for path in self._runs]
+        with _opened(itertools.chain(*self._runs)) as runs:
             for line in heapq.merge(*runs, sorted(self._held)):
                 yield line[:-1]
+
+
+@contextlib.contextmanager
+def _opened(paths):
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(open(path, encoding="ascii")) for path in paths]
