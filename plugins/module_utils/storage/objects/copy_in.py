@@ -195,7 +195,8 @@ class Restore:
         if wanted.size == 0:
             self._bucket.put(wanted)
             return
-        with open(self._store.content(wanted.sha256), "rb") as body:
+        # It is read in large blocks anyway. A buffer for each of many files would slowly scatter the memory of these threads.
+        with open(self._store.content(wanted.sha256), "rb", buffering=0) as body:
             self._bucket.write(wanted, body, md5_text(bytes.fromhex(wanted.md5)))
 
     def _write_parts(self, wanted) -> None:
