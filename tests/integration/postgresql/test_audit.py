@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import subprocess
 import time
 
 import pytest
@@ -111,8 +112,15 @@ def test_a_changed_bit_is_refused_by_its_digest(dumps, tmp_path, form):
         except DrError:
             pass
         else:
-            assert not has_checksum(form, path, offset), "compressed rows carry a checksum"
+            # Some bits mean nothing: the last ones of the byte that a compressed stream ends in, the sign of a 0.
+            assert not has_checksum(form, path, offset) or script(damaged) == script(directory), (path, offset, bit)
         assert time.monotonic() - started < 10
+
+
+def script(directory):
+    """What pg_restore makes of a dump, without the key that is new each time."""
+    done = subprocess.run(["pg_restore", "-f", "-", archive.detect(directory)[1]], stdout=subprocess.PIPE, check=True)
+    return [line for line in done.stdout.splitlines() if not line.startswith((b"\\restrict ", b"\\unrestrict "))]
 
 
 def has_checksum(form, path, offset):
