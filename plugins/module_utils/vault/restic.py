@@ -5,7 +5,7 @@
 
 What the wrapper adds to restic: sources are checked before a backup (0.14 returns 0 when one of several is missing),
 a half backup is never left as a snapshot, a missing snapshot or path is an error (ls, stats and restore return 0),
-provably stale locks are removed and living ones waited for.
+provably stale locks are removed and living ones waited for, a command that hangs after it failed is ended.
 """
 from __future__ import annotations
 
@@ -477,7 +477,7 @@ class Restic:
             raise self._failure(code, process)
 
     def _failure(self, code, process: Process):
-        return self._error(code, process.stderr_tail, process.argv)
+        return self._error(1 if process.gave_up else code, process.stderr_tail, process.argv)
 
     def _error(self, code, stderr, argv):
         scrub = self.redactor.scrub

@@ -75,6 +75,8 @@ _SENTENCES = {
 _PROGRESS = re.compile(r"^\[[0-9:]+\]\s+(?:[0-9.]+%\s+)?([0-9]+)(?: / ([0-9]+))?\s+(\S.*)$")
 _HOLDER = re.compile(r"already locked (exclusively )?by PID (\d+) on (.+?) by (.+?)(?: \(UID \d+, GID \d+\))?\n"
                      r"lock was created at (\S+ \S+) \(([^)]*) ago\)")
+# Told since 0.17. A lock is left out: restic refreshes it again.
+_GAVE_UP = re.compile(r"Save\(<(?:config|data|index|key|snapshot)/\w+>\) failed: ")
 _PACK = re.compile(r"\b[Pp]ack (?:ID does not match, want )?([0-9a-f]{64})\b")
 _FULL_ID = re.compile(r"[0-9a-f]{64}")
 _SOME_ID = re.compile(r"[0-9a-f]{8,64}")
@@ -154,6 +156,11 @@ def lock_holder(stderr: str):
         return None
     return {"exclusive": bool(match.group(1)), "pid": int(match.group(2)), "host": match.group(3),
             "user": match.group(4), "since": match.group(5)}
+
+
+def gave_up(line: str) -> bool:
+    """Whether a line of stderr says that restic could not store a file and will not try again: its command cannot succeed."""
+    return _GAVE_UP.match(line) is not None
 
 
 def broken_packs(text: str) -> list:

@@ -5,6 +5,9 @@
 
 restic leaves its lock in the repository when it is killed, also by SIGPIPE when a reader goes away (seen with 0.14).
 Ended early it is therefore interrupted (SIGINT), and its output is read to the end.
+
+After it could not store something it may never end: on a full disk 0.18.0 waits now and then for an upload that nobody makes
+any more (seen in its stacks). It is then interrupted, too.
 """
 from __future__ import annotations
 
@@ -16,8 +19,11 @@ import threading
 import time
 
 from ..core import proc
+from .restic_output import gave_up
 
 _GRACE = 20.0
+# Seconds in which restic ends by itself after it gave up.
+_LAST_WORDS = 60.0
 _BLOCK = 1 << 16
 
 
@@ -33,6 +39,7 @@ class Process:
                                  user=None)
         self._tail = b""
         self._on_stderr = on_stderr
+        self._last_words = None
         self._drain = threading.Thread(target=self._read_stderr, daemon=True)
         self._drain.start()
 
@@ -51,11 +58,21 @@ class Process:
         """The last 16 KiB of stderr."""
         return self._tail.decode("utf-8", "surrogateescape")
 
+    @property
+    def gave_up(self) -> bool:
+        """Whether restic said that it could not store something. Its exit code says nothing then: it may have been ended."""
+        return self._last_words is not None
+
     def _read_stderr(self):
         for raw in self._child.stderr:
             self._tail = (self._tail + raw)[-proc.STDERR_TAIL:]
+            line = raw.rstrip(b"\n").decode("utf-8", "surrogateescape")
+            if not self.gave_up and gave_up(line):
+                self._last_words = threading.Timer(_LAST_WORDS, self._end)
+                self._last_words.daemon = True
+                self._last_words.start()
             if self._on_stderr:
-                self._on_stderr(raw.rstrip(b"\n").decode("utf-8", "surrogateescape"))
+                self._on_stderr(line)
 
     def lines(self):
         """stdout line by line, without the newline."""
@@ -75,17 +92,22 @@ class Process:
     def stop(self) -> None:
         """Ends the process if it still runs: interrupted first, so that it removes its lock."""
         if self._child.poll() is None:
+            # Its output must flow on, or it would wait in write() instead of cleaning up.
+            threading.Thread(target=self._discard, daemon=True).start()
+            self._end()
+        self._drain.join(1.0)
+        if self._last_words:
+            self._last_words.cancel()
+        self._child.stdout.close()
+
+    def _end(self) -> None:
+        if self._child.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 self._child.send_signal(signal.SIGINT)
-            # Its output must flow on, or it would wait in write() instead of cleaning up.
-            drain = threading.Thread(target=self._discard, daemon=True)
-            drain.start()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._child.wait(_GRACE)
         if self._child.poll() is None:
             proc.kill_tree(self._child)
-        self._drain.join(1.0)
-        self._child.stdout.close()
 
     def _discard(self):
         with contextlib.suppress(OSError, ValueError):

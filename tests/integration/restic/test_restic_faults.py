@@ -22,7 +22,7 @@ from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors im
     ConnectError, DrError, IntegrityError, LockedError, ToolError)
 from ansible_collections.kestra_community.dr.plugins.module_utils.storage import compare, local
 from ansible_collections.kestra_community.dr.plugins.module_utils.vault import restic as wrapper
-from ansible_collections.kestra_community.dr.plugins.module_utils.vault import restic_restore
+from ansible_collections.kestra_community.dr.plugins.module_utils.vault import restic_process, restic_restore
 
 FULL = os.environ.get("KESTRA_DR_TEST_FULL") == "1"
 # Slow enough to be caught at work, with data that does not fit into restic's buffers.
@@ -426,6 +426,26 @@ def test_a_full_disk_under_the_repository(make, binary, tmp_path, tmpfs):
     done = backup(restic, storage)
     restic.check(read_data=True)
     assert done["files_total"] == 8 and len(restic.snapshots()) == 1
+
+
+def test_a_restic_that_hangs_after_it_gave_up_is_ended(make, installed, tmp_path, monkeypatch):
+    """0.18.0 does so once in about 25 times on a full disk; here a program in front of it, which leaves a child behind."""
+    program = tmp_path / "hangs"
+    program.write_text(f'''#!/bin/sh
+case $1 in backup) ;; *) exec {installed} "$@" ;; esac
+echo 'Save(<data/6036445453>) failed: write /vault/data/60/60364454-tmp: no space left on device' >&2
+trap "" INT
+sleep 600
+''')
+    program.chmod(0o755)
+    restic = make(program)
+    restic.init()
+    monkeypatch.setattr(restic_process, "_LAST_WORDS", 0.5)
+    monkeypatch.setattr(restic_process, "_GRACE", 1.0)
+    started = time.monotonic()
+    error = caught(backup, restic, heavy(tmp_path))
+    assert error.reason == "disk_full" and time.monotonic() - started < 30
+    assert restic.snapshots() == []
 
 
 def test_a_full_disk_under_the_target_is_refused_before_and_caught_during(restic, tmp_path, tmpfs, monkeypatch):

@@ -266,3 +266,14 @@ def test_stale_locks(age, host, alive, stale):
 def test_ids():
     assert output.is_full_id(ID) and not output.is_full_id(ID[:8]) and not output.is_full_id("latest")
     assert output.is_id(ID[:8]) and not output.is_id("latest") and not output.is_id("ab") and not output.is_id(None)
+
+
+@pytest.mark.parametrize("line, gave_up", [
+    ("Save(<data/6036445453>) failed: write /vault/data/60/60364454-tmp-4105833068: no space left on device", True),
+    ("Save(<index/ab01>) failed: client.PutObject: Access Denied", True),
+    ("Save(<lock/ab01>) failed: dial tcp: i/o timeout", False),
+    ("Save(<data/6036445453>) returned error, retrying after 1.2s: dial tcp: i/o timeout", False),
+    ('{"message_type":"error","item":"/Save(<data/ab>) failed: ","error":{"message":"gone"}}', False),
+])
+def test_what_could_not_be_stored(line, gave_up):
+    assert output.gave_up(line) is gave_up
