@@ -13,6 +13,7 @@ import time
 
 import pytest
 from ansible_collections.kestra_community.dr.plugins.module_utils.core import jobs
+from ansible_collections.kestra_community.dr.plugins.module_utils.core.clock import boot_id, process_alive, process_start
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import DrError, StateError, ToolError
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.secrets import Redactor
 
@@ -220,10 +221,12 @@ def test_abort_kills_what_will_not_go_and_what_it_started(tmp_path):
                   "below = subprocess.Popen(['sleep', '60'])", f"open({str(note)!r}, 'w').write(str(below.pid))",
                   "progress.phase('on')", "time.sleep(60)")
     until(lambda: (jobs.read(tmp_path / "job")["state"] or {}).get("phases"))
+    below = int(note.read_text())
+    started = process_start(below)
+    assert process_alive(below, started, boot_id())
     assert jobs.abort(tmp_path / "job", grace=0.3) is True
     assert child.wait() == -signal.SIGKILL
-    below = int(note.read_text())
-    until(lambda: not os.path.exists(f"/proc/{below}") or b"Z" in open(f"/proc/{below}/stat", "rb").read().split()[2])
+    until(lambda: not process_alive(below, started, boot_id()))
 
 
 def test_abort_does_not_touch_a_stranger_with_the_same_pid(tmp_path):

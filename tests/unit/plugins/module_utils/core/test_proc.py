@@ -15,7 +15,12 @@ import time
 
 import pytest
 from ansible_collections.kestra_community.dr.plugins.module_utils.core import proc
-from ansible_collections.kestra_community.dr.plugins.module_utils.core.clock import descendants
+from ansible_collections.kestra_community.dr.plugins.module_utils.core.clock import (
+    boot_id,
+    descendants,
+    process_alive,
+    process_start,
+)
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import ToolError
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.files import HashingWriter
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.secrets import Redactor
@@ -269,12 +274,11 @@ def test_no_child_outlives_a_killed_parent(user):
             break
         time.sleep(0.05)
     child = descendants(parent.pid)[0]
+    started = process_start(child)
+    assert process_alive(child, started, boot_id())
     parent.kill()
     parent.wait()
     deadline = time.monotonic() + 5
-    while os.path.exists(f"/proc/{child}") and time.monotonic() < deadline:
-        if open(f"/proc/{child}/stat", encoding="utf-8").read().rpartition(")")[2].split()[0] == "Z":
-            break
+    while process_alive(child, started, boot_id()):
+        assert time.monotonic() < deadline, "it outlived its parent"
         time.sleep(0.05)
-    else:
-        assert not os.path.exists(f"/proc/{child}")
