@@ -167,8 +167,7 @@ def mysql():
         pytest.skip("no MySQL server on this machine, and none in KESTRA_DR_TEST_MYSQL_BIN")
     directory = tempfile.mkdtemp(prefix="kestra-standin-my-")
     os.chmod(directory, 0o711)
-    # What was committed must outlive the server's being killed.
-    server = harness.Server(directory, innodb_flush_log_at_trx_commit=2)
+    server = harness.Server(directory)
     try:
         yield MySql(server, harness.connect, harness.BIN)
     finally:
