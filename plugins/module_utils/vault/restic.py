@@ -304,7 +304,7 @@ class Restic:
             raise IntegrityError("restic ended without saying what it backed up.", reason="restic_failed",
                                  detail={"rc": code, "stderr_tail": self.redactor.scrub(process.stderr_tail)})
         if errors.serious or (code != 0 and not errors.count) or (errors.count and vanished != "report"):
-            raise self._incomplete(code, errors, summary, dry_run)
+            raise self._incomplete(code, errors, summary, dry_run, process.argv)
         return {
             "snapshot": None if dry_run else summary["snapshot_id"], "parent": None,
             "paths": paths, "snapshot_paths": [snapshot_path(path) for path in paths],
@@ -315,7 +315,7 @@ class Restic:
             "bytes_stored": summary.get("data_added_packed"), "seconds": summary.get("total_duration", 0.0),
             "vanished": {"count": errors.count, "examples": errors.examples()}}
 
-    def _incomplete(self, code, errors, summary, dry_run) -> ToolError:
+    def _incomplete(self, code, errors, summary, dry_run, argv) -> DrError:
         """The error of a backup that misses sources. Its snapshot is removed: half is never taken for whole."""
         removed = None
         if not dry_run and summary.get("snapshot_id"):
@@ -324,6 +324,11 @@ class Restic:
                 self.forget([removed])
             except DrError as exc:
                 removed = f"not removed: {exc}"
+        # A directory of the snapshot before that cannot be read is told as a source that cannot be (0.17 and newer).
+        damaged = self._error(1, "\n".join(error["error"] for error in errors.examples()), argv)
+        if damaged.reason == "repository_damaged":
+            damaged.detail["snapshot_removed"] = removed
+            return damaged
         return ToolError(
             f"{errors.count or 'Some'} of the files to be backed up could not be read"
             + (f", the first is {errors.first}" if errors.first else "") + ".", reason="source_incomplete",
@@ -362,6 +367,8 @@ class Restic:
 
         The names in it are the whole paths without the leading slash; an entry for path itself is not in it. Times are
         rounded to seconds. What is wrong from the start (snapshot_missing, path_missing, a lock) is raised here.
+        Compare what came with what should: 0.14 always and 0.18.0 now and then leave out a directory that they cannot
+        read, and end the stream as if it were whole.
         """
         def begun():
             process = self._process(["dump", "--quiet", "--archive", "tar", "--", snapshot, path])

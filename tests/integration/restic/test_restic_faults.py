@@ -22,7 +22,7 @@ from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors im
     ConnectError, DrError, IntegrityError, LockedError, ToolError)
 from ansible_collections.kestra_community.dr.plugins.module_utils.storage import compare, local
 from ansible_collections.kestra_community.dr.plugins.module_utils.vault import restic as wrapper
-from ansible_collections.kestra_community.dr.plugins.module_utils.vault import restic_process, restic_restore
+from ansible_collections.kestra_community.dr.plugins.module_utils.vault import contents, restic_process, restic_restore
 
 FULL = os.environ.get("KESTRA_DR_TEST_FULL") == "1"
 # Slow enough to be caught at work, with data that does not fit into restic's buffers.
@@ -48,12 +48,18 @@ def heavy(tmp_path, files=8, size=8_000_000):
     return root
 
 
+def packs_of(restic):
+    """The paths of all files below the repository's data."""
+    return sorted(
+        os.path.join(directory, name)
+        for directory, _names, files in os.walk(os.path.join(restic.repository.location, "data"))
+        for name in files
+    )
+
+
 def largest_pack(restic):
-    """The path of the largest file below the repository's data: it holds the big file's content."""
-    found = []
-    for directory, _names, files in os.walk(os.path.join(restic.repository.location, "data")):
-        found += [os.path.join(directory, name) for name in files]
-    return max(found, key=os.path.getsize)
+    """The path of the largest of them: it holds the big file's content."""
+    return max(packs_of(restic), key=os.path.getsize)
 
 
 def flip(path, place):
@@ -367,6 +373,36 @@ def test_a_damaged_pack_is_found_by_reading_and_never_restored(restic, storage, 
     assert restic.locks() == []
 
 
+def test_a_damaged_directory_of_a_snapshot_is_told_as_damage(restic, storage, tmp_path):
+    """Whatever reads it: 0.18.0 crashes over it in ls and dump, and leaves the lock of dump."""
+    done = backup(restic, storage)
+    whole = [entry.path for entry in contents.entries(restic, done["snapshot"], "/storage")]
+    content = largest_pack(restic)
+    trees = [path for path in packs_of(restic) if path != content]
+    assert trees
+    for path in trees:
+        flip(path, os.path.getsize(path) // 2)
+    shutil.rmtree(restic.repository.cache_dir)
+
+    try:
+        found = [entry.path for entry in contents.entries(restic, done["snapshot"], "/storage")]
+    except DrError as exc:
+        assert exc.reason in ("repository_damaged", "snapshot_unreadable"), exc.detail
+    else:
+        assert found != whole and restic.version() < (0, 19), "who compares finds what these versions leave out in silence"
+
+    (storage / "new").write_bytes(b"new")
+    reading = [lambda: list(restic.ls(done["snapshot"])),
+               lambda: restic_restore.restore_path(restic, done["snapshot"], "/storage", tmp_path / "out"), restic.check]
+    if restic.version() >= (0, 17):  # before, a backup does not say why it could not go on
+        reading.append(lambda: backup(restic, storage))
+    for read in reading:
+        error = caught(read)
+        assert isinstance(error, IntegrityError) and error.reason == "repository_damaged", error.detail
+    assert not (tmp_path / "out").exists() and restic.unlock() >= 0 and restic.locks() == []
+    assert [item["id"] for item in restic.snapshots()] == [done["snapshot"]]
+
+
 def test_a_lost_pack_is_found_without_reading(restic, storage):
     backup(restic, storage)
     pack = largest_pack(restic)
@@ -389,11 +425,7 @@ def test_damage_anywhere_is_never_a_good_restore(one_restic, storage, tmp_path):
     local.take(storage, tmp_path / "list.gz", digests=True)
     done = backup(one_restic, storage)
     chance = random.Random(13)
-    packs = sorted(
-        os.path.join(directory, name)
-        for directory, _names, files in os.walk(os.path.join(one_restic.repository.location, "data"))
-        for name in files
-    )
+    packs = packs_of(one_restic)
     refused = 0
     for number in range(60 if FULL else 6):
         pack = packs[number % len(packs)]

@@ -106,6 +106,16 @@ RECORDED = [
         "ignoring error for /s/f1: ReadFull(<data/e399f2a510>): open /r/data/e3/e399: no such file or directory",
         "repository_damaged",
     ),
+    (
+        NEW,
+        2,
+        "panic: runtime error: invalid memory address or nil pointer dereference\n[signal SIGSEGV: segmentation violation "
+        "code=0x1 addr=0x0 pc=0x893e95]\n\ngoroutine 1 [running]:\ngithub.com/restic/restic/internal/walker.walk({0x1143910, "
+        "0xc0000f43c0}, {0x1139520, 0xc0002f7380}, {0xc00021e3a0, 0x10}, ...)\n\t"
+        "github.com/restic/restic/internal/walker/walker.go:55 +0x75",
+        "repository_damaged",
+    ),
+    (NEW, 2, "panic: runtime error: index out of range\n\ngoroutine 1 [running]:\nmain.main()", "restic_failed"),
     (OLD, 1, "Fatal: unable to save snapshot: write /r/data/tmp: no space left on device", "disk_full"),
     (OLD, 130, "signal interrupt received, cleaning up", "interrupted"),
     (OLD, -9, "", "interrupted"),
