@@ -242,7 +242,8 @@ def seal(module, vault, redactor):
             return dict(
                 where, changed=True, checks=checks, manifest=sealed, digest=manifest.digest(manifest.dumps(sealed))
             )
-    shipped = ship.newest_shipped(snapshots).get(point)
+    before = ship.shipped(snapshots).get(point)
+    shipped = before and before[-1]
     if not module.check_mode:
         _keep_lock(module, vault)
         points.seal(vault, point, sealed)

@@ -14,7 +14,8 @@ author:
 description:
   - Lists the sealed recovery points of an instance, newest first, each with its verdict and how deep it was verified.
   - With O(rebuild=true), first restores the directories of recovery points that the repository knows and the vault
-    directory does not.
+    directory does not. What is damaged in the repository is told as a warning and keeps nobody from the other recovery
+    points; where the newest copy of a directory is damaged, an older one is taken, which lacks the verifications after it.
 extends_documentation_fragment:
   - kestra_community.dr.attributes
   - kestra_community.dr.vault
@@ -147,8 +148,13 @@ restored:
   type: list
   elements: str
   returned: when O(rebuild=true)
+older_points:
+  description: Restored ones whose newest copy is damaged, with C(id), C(time) of the copy taken, C(msg) and C(reason).
+  type: list
+  elements: dict
+  returned: when O(rebuild=true)
 failed_points:
-  description: Those that could not be restored, with C(msg) and C(reason).
+  description: Those that could not be restored, with C(id), C(msg) and C(reason).
   type: list
   elements: dict
   returned: when O(rebuild=true)
@@ -166,14 +172,25 @@ def rebuild(module, vault, redactor):
     restic = Restic(options.from_options(module.params), redactor)
     missing = ship.missing_points(vault, ship.own_snapshots(vault, restic))
     if module.check_mode or not missing:
-        return {"changed": bool(missing), "missing": missing, "restored": [], "failed_points": []}
+        return {"changed": bool(missing), "missing": missing, "restored": [], "older_points": [], "failed_points": []}
     done = ship.rebuild(vault, restic)
-    if not done["restored"]:
+    for item in done["older"]:
+        module.warn(redactor.scrub(
+            f"{item['id']} was restored as it was shipped at {item['time']}; later verifications of it are lost, because "
+            f"the newest copy is damaged: {item['msg']}"))
+    for item in done["failed"]:
+        module.warn(redactor.scrub(f"{item['id']} could not be restored from the repository: {item['msg']}"))
+    # The others are of use without it; not so if it is the one that is asked for, or if there is no other.
+    asked = next((item for item in done["failed"] if item["id"] == module.params["id"]), None)
+    if asked:
+        raise IntegrityError(f"{asked['id']} could not be restored from the repository: {asked['msg']}",
+                             reason=asked["reason"], detail={"failed": done["failed"]})
+    if not vault.sealed_ids():
         first = done["failed"][0]
         raise IntegrityError(f"No recovery point could be restored from the repository. {first['id']}: {first['msg']}",
                              reason=first["reason"], detail={"failed": done["failed"]})
-    return {"changed": True, "missing": missing, "restored": done["restored"], "failed_points": done["failed"],
-            "warnings": [f"{item['id']} could not be restored: {item['msg']}" for item in done["failed"]]}
+    return {"changed": bool(done["restored"]), "missing": missing, "restored": done["restored"],
+            "older_points": done["older"], "failed_points": done["failed"]}
 
 
 def main():

@@ -272,7 +272,7 @@ def engine(params, redactor, kind):
 
 def look_only(vault, point, restic):
     """Check mode: what can be told without reading the data."""
-    shipped = ship.newest_shipped(ship.own_snapshots(vault, restic))
+    shipped = ship.shipped(ship.own_snapshots(vault, restic))
     differing = ship.list_differences(vault, point)
     done = checks.Checks()
     done.run("digest", "lists: as sealed", lambda: ({}, differing))

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from ansible_collections.kestra_community.dr.plugins.module_utils.core import clock
-from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import StateError
+from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import IntegrityError, StateError
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.files import write_json
 
 
@@ -37,6 +37,15 @@ class DirectoryRepository:
     def snapshots(self, tags):
         found = [json.loads(path.read_text(encoding="utf-8")) for path in self.path.glob("*.json")]
         return sorted((item for item in found if set(tags) <= set(item["tags"])), key=lambda item: item["time"])
+
+    def ls(self, snapshot, path):
+        with self.dump_tar(snapshot, path) as source:
+            try:
+                with tarfile.open(fileobj=source, mode="r|") as archive:
+                    names = [(member.name, member.isdir()) for member in archive]
+            except tarfile.TarError:
+                raise IntegrityError("The repository is damaged.", reason="repository_damaged") from None
+        return [{"path": f"/{name}", "type": "dir" if directory else "file"} for name, directory in names]
 
     def dump_tar(self, snapshot, path):
         try:

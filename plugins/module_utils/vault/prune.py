@@ -21,7 +21,7 @@ from . import in_use, retention
 from .catalog import Catalog
 from .points import tag_value
 from .restic_output import utc
-from .ship import MANIFEST, own_snapshots
+from .ship import MANIFEST, own_snapshots, shipped
 
 # Snapshots of a backup that runs elsewhere on the same repository look like orphans until it seals.
 ORPHAN_AGE = timedelta(hours=24)
@@ -41,8 +41,7 @@ def orphans(catalog: Catalog, snapshots, now) -> list:
     nor is one younger than ORPHAN_AGE. Pure but for the listing of the vault's directories.
     """
     known = set(catalog.sealed_ids()) | set(catalog.open_ids())
-    known |= {tag_value(snapshot["tags"], "point") for snapshot in snapshots
-              if tag_value(snapshot["tags"], "component") == MANIFEST}
+    known |= set(shipped(snapshots))
     return [snapshot["id"] for snapshot in snapshots
             if tag_value(snapshot["tags"], "point") and tag_value(snapshot["tags"], "point") not in known
             and now - utc(snapshot["time"]) > ORPHAN_AGE]

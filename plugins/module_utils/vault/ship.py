@@ -4,7 +4,8 @@
 """Sealed points into the repository and back: a lost vault directory is rebuilt from the repository alone.
 
 The directory of a point (manifest, lists, verifications) is backed up after the seal and after each verification, with
-the tag component=manifest. The newest such snapshot of a point is the one that counts.
+the tag component=manifest. The newest such snapshot of a point is the one that counts; where it is damaged, an older one
+still holds the manifest, and lacks only the verifications after it.
 """
 from __future__ import annotations
 
@@ -26,10 +27,13 @@ def own_snapshots(catalog: Catalog, restic) -> list:
     return restic.snapshots(["kestra-dr", f"instance={catalog.instance}"])
 
 
-def newest_shipped(snapshots) -> dict:
-    """{point id: its newest manifest snapshot} of a list of snapshots, oldest first."""
-    return {tag_value(snapshot["tags"], "point"): snapshot for snapshot in snapshots
-            if tag_value(snapshot["tags"], "component") == MANIFEST}
+def shipped(snapshots) -> dict:
+    """{point id: its manifest snapshots, oldest first} of a list of snapshots, oldest first."""
+    found = {}
+    for snapshot in snapshots:
+        if tag_value(snapshot["tags"], "component") == MANIFEST:
+            found.setdefault(tag_value(snapshot["tags"], "point"), []).append(snapshot)
+    return found
 
 
 def ship(catalog: Catalog, point, restic) -> str:
@@ -42,29 +46,48 @@ def ship(catalog: Catalog, point, restic) -> str:
 def missing_points(catalog: Catalog, snapshots) -> list:
     """Ids of points the repository knows and the vault directory does not."""
     here = set(catalog.sealed_ids()) | set(catalog.removing_ids())
-    return sorted(point for point in newest_shipped(snapshots) if point not in here)
+    return sorted(point for point in shipped(snapshots) if point not in here)
 
 
 def rebuild(catalog: Catalog, restic, on_progress=None) -> dict:
-    """Restores every missing point's directory. Returns {"restored": [ids], "failed": [{"id", "msg", "reason"}]}.
+    """Restores every missing point's directory: {"restored": [ids], "older": [...], "failed": [...]}.
 
     A point appears by one rename, after its manifest and lists were checked; one bad point does not stop the others.
+    older: restored points whose newest snapshot is damaged, as {"id", "time" of the one taken, "msg", "reason"}.
+    failed: {"id", "msg", "reason"}. msg and reason are those of the newest snapshot.
     """
     make_vault(catalog)
     os.makedirs(catalog.below("points"), mode=0o700, exist_ok=True)
     snapshots = own_snapshots(catalog, restic)
-    shipped = newest_shipped(snapshots)
-    restored, failed = [], []
+    known = shipped(snapshots)
+    restored, older, failed = [], [], []
     wanted = missing_points(catalog, snapshots)
     for done, point in enumerate(wanted):
         if on_progress:
             on_progress(done, len(wanted), point, "points")
+        taken, error = _restore_newest(catalog, point, known[point][::-1], restic)
+        told = error and {"id": point, "msg": str(error), "reason": error.reason}
+        if taken is None:
+            failed.append(told)
+            continue
+        restored.append(point)
+        if error:
+            older.append(dict(told, time=taken["time"]))
+    return {"restored": restored, "older": older, "failed": failed}
+
+
+def _restore_newest(catalog, point, newest_first, restic) -> tuple:
+    """(the snapshot that was restored or None, the first error or None). Only damage makes it turn to an older one."""
+    first = None
+    for snapshot in newest_first:
         try:
-            _restore(catalog, point, shipped[point]["id"], restic)
-            restored.append(point)
+            _restore(catalog, point, snapshot["id"], restic)
+            return snapshot, first
         except DrError as exc:
-            failed.append({"id": point, "msg": str(exc), "reason": exc.reason})
-    return {"restored": restored, "failed": failed}
+            first = first or exc
+            if not isinstance(exc, IntegrityError):
+                break
+    return None, first
 
 
 def _restore(catalog, point, snapshot, restic) -> None:
@@ -75,10 +98,16 @@ def _restore(catalog, point, snapshot, restic) -> None:
     there = Catalog(work, catalog.instance)
     os.makedirs(there.point_dir(point), mode=0o700)
     try:
+        held = {node["path"] for node in restic.ls(snapshot, f"/{point}") if node["type"] == "file"}
+        came = set()
         with restic.dump_tar(snapshot, f"/{point}") as source:
             with tarfile.open(fileobj=source, mode="r|") as archive:
                 for member in archive:
-                    _extract(archive, member, point, there.point_dir(point))
+                    if not member.isdir():
+                        came.add(f"/{point}/{_extract(archive, member, point, there.point_dir(point))}")
+        if came != held:  # see dump_tar: a directory of verifications may be left out
+            raise IntegrityError(f"The repository gave {len(came)} of the {len(held)} files of the manifest of {point}.",
+                                 reason="manifest_unreadable")
         _check_lists(there, point)
         fsync_dir(there.point_dir(point))
         os.rename(there.point_dir(point), catalog.point_dir(point))
@@ -90,11 +119,11 @@ def _restore(catalog, point, snapshot, restic) -> None:
         shutil.rmtree(work)
 
 
-def _extract(archive, member, point, directory) -> None:
-    """Writes one member; only plain files directly in the point's directory or in verifications/ belong there."""
+def _extract(archive, member, point, directory) -> str:
+    """Writes one member and returns its name; only plain files directly in the point's directory or in verifications/
+    belong there.
+    """
     name = os.path.relpath(os.path.normpath("/" + member.name), f"/{point}")
-    if member.isdir():
-        return
     parts = name.split("/")
     if not member.isfile() or parts[0] == ".." or len(parts) > 2 or (len(parts) == 2 and parts[0] != "verifications"):
         raise IntegrityError(f"The snapshot of {point} holds {member.name!r}, which does not belong to a manifest.",
@@ -107,6 +136,7 @@ def _extract(archive, member, point, directory) -> None:
         shutil.copyfileobj(source, handle, 1 << 20)
         handle.flush()
         os.fsync(handle.fileno())
+    return name
 
 
 def _check_lists(there, point) -> None:

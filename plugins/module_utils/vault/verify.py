@@ -30,7 +30,7 @@ from ..storage.objects import listing as objects_listing
 from . import checks as checking
 from . import contents, references, restic_output, restic_restore, ship, verify_objects
 from .catalog import DEPTHS, Catalog
-from .points import tag_value, tags
+from .points import tags
 
 DEPTHS_HERE = DEPTHS[:DEPTHS.index("references") + 1]
 _EXAMPLES = 20
@@ -133,11 +133,11 @@ def _require_known(manifest, depth) -> None:
 
 
 def _check_catalog(catalog, point, parts, restic, checks) -> None:
-    snapshots = {item["id"]: item for item in ship.own_snapshots(catalog, restic)}
+    own = ship.own_snapshots(catalog, restic)
+    snapshots = {item["id"]: item for item in own}
 
     def same_manifest():
-        shipped = [item for item in snapshots.values() if tag_value(item["tags"], "point") == point
-                   and tag_value(item["tags"], "component") == ship.MANIFEST]
+        shipped = ship.shipped(own).get(point)
         if not shipped:
             raise IntegrityError(
                 "The repository holds no manifest of this recovery point.",

@@ -9,7 +9,7 @@ import shutil
 
 import pytest
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.files import write_json
-from ansible_collections.kestra_community.dr.plugins.module_utils.vault import points
+from ansible_collections.kestra_community.dr.plugins.module_utils.vault import points, ship
 from ansible_collections.kestra_community.dr.plugins.modules import recovery_point_info
 from ansible_collections.kestra_community.dr.tests.unit.plugins.module_utils.vault.vault_scene import Scene
 from ansible_collections.kestra_community.dr.tests.unit.plugins.modules import kestra_runner
@@ -28,9 +28,9 @@ def info(scene, check=False, **more):
     return kestra_runner.run(recovery_point_info, check=check, vault=str(scene.vault.vault), instance="kestra", **more)
 
 
-def rebuild(scene, check=False):
+def rebuild(scene, check=False, **more):
     return info(scene, check, rebuild=True, repository=str(scene.restic.path),
-                repository_password_file=str(scene.base / "password"))
+                repository_password_file=str(scene.base / "password"), **more)
 
 
 def test_all_are_listed_newest_first(scene):
@@ -92,6 +92,33 @@ def test_a_repository_that_gives_nothing_back_is_an_error(scene):
         path.write_bytes(b"")
     told = rebuild(scene)
     assert told["failed"] is True and "could be restored" in told["msg"]
+
+
+def test_a_damaged_point_keeps_nobody_from_the_others(scene):
+    damaged, newest = scene.ids[2], scene.ids[1]
+    for item in ship.shipped(ship.own_snapshots(scene.vault, scene.restic))[damaged]:
+        (scene.restic.path / f"{item['id']}.tar").write_bytes(b"")
+    shutil.rmtree(scene.vault.vault)
+    for changed in (True, False):  # and the next time, when no other is missing
+        told = rebuild(scene, id="latest")
+        assert told["changed"] is changed and told["manifest"]["id"] == newest
+        assert [item["id"] for item in told["failed_points"]] == [damaged]
+        assert f"{damaged} could not be restored" in str(told["warnings"])
+    told = rebuild(scene, id=damaged)
+    assert told["failed"] is True and told["reason"] == "repository_damaged" and damaged in told["msg"]
+    told = rebuild(scene, id="latest_verified")  # it was that one: the refusal says why it is not there
+    assert told["reason"] == "no_such_point" and damaged in str(told["warnings"])
+
+
+def test_an_older_copy_is_told(scene):
+    point = scene.ids[2]
+    first = ship.shipped(ship.own_snapshots(scene.vault, scene.restic))[point][0]
+    newest = ship.ship(scene.vault, point, scene.restic)
+    (scene.restic.path / f"{newest}.tar").write_bytes(b"")
+    shutil.rmtree(scene.vault.point_dir(point))
+    told = rebuild(scene)
+    assert told["restored"] == [point] and [item["time"] for item in told["older_points"]] == [first["time"]]
+    assert f"{point} was restored as it was shipped at {first['time']}; later verifications of it are lost" in str(told["warnings"])
 
 
 def test_rebuilding_needs_a_repository(scene):

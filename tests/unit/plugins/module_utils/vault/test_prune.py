@@ -15,6 +15,7 @@ import pytest
 from ansible_collections.kestra_community.dr.plugins.module_utils.core import clock, lock
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import (
     ConnectError,
+    LockedError,
     RefusedError,
     StateError,
 )
@@ -200,9 +201,9 @@ def test_a_lost_vault_directory_comes_back_with_its_verdicts(scene):
     before = scene.vault.summaries()
     shutil.rmtree(scene.vault.vault)
     done = ship.rebuild(scene.vault, scene.restic)
-    assert done == {"restored": sorted(scene.ids.values()), "failed": []}
+    assert done == {"restored": sorted(scene.ids.values()), "older": [], "failed": []}
     assert scene.vault.summaries() == before
-    assert ship.rebuild(scene.vault, scene.restic) == {"restored": [], "failed": []}
+    assert ship.rebuild(scene.vault, scene.restic) == {"restored": [], "older": [], "failed": []}
     assert not os.path.exists(scene.vault.below("rebuilding"))
 
 
@@ -252,7 +253,7 @@ def test_kill_9_before_every_effect_of_a_rebuild(tmp_path, tmp_path_factory):
 def test_a_foreign_file_in_a_shipped_manifest_is_written_nowhere(tmp_path, name, kind):
     scene = Scene(tmp_path / "s", ages=(1,))
     point = scene.ids[1]
-    snapshot = ship.newest_shipped(scene.restic.snapshots(["kestra-dr"]))[point]["id"]
+    snapshot = ship.shipped(scene.restic.snapshots(["kestra-dr"]))[point][-1]["id"]
     with tarfile.open(scene.restic.path / f"{snapshot}.tar", "a") as archive:
         member = tarfile.TarInfo(name.format(point=point))
         member.type = kind
@@ -264,15 +265,52 @@ def test_a_foreign_file_in_a_shipped_manifest_is_written_nowhere(tmp_path, name,
     assert not list(tmp_path.rglob("evil"))
 
 
-def test_a_changed_manifest_in_the_repository_is_not_restored_and_the_others_are(tmp_path):
+@pytest.mark.parametrize("sealed_one_is_there", [False, True])
+def test_a_changed_manifest_in_the_repository_is_not_restored_and_the_others_are(tmp_path, sealed_one_is_there):
     scene = Scene(tmp_path, ages=(2, 1))
-    path = Path(scene.vault.point_dir(scene.ids[2]), "manifest.json")
-    path.write_bytes(path.read_bytes().replace(b'"live"', b'"pinned"'))
-    ship.ship(scene.vault, scene.ids[2], scene.restic)
+    point = scene.ids[2]
+    path = Path(scene.vault.point_dir(point), "manifest.json")
+    sealed = path.read_bytes()
+    path.write_bytes(sealed.replace(b'"live"', b'"pinned"'))
+    ship.ship(scene.vault, point, scene.restic)
+    if not sealed_one_is_there:
+        scene.restic.forget([ship.shipped(ship.own_snapshots(scene.vault, scene.restic))[point][0]["id"]])
     shutil.rmtree(scene.vault.vault)
     done = ship.rebuild(scene.vault, scene.restic)
-    assert done["restored"] == [scene.ids[1]] and done["failed"][0]["reason"] == "manifest_changed"
-    assert scene.vault.sealed_ids() == [scene.ids[1]]
+    told = done["older" if sealed_one_is_there else "failed"]
+    assert [(item["id"], item["reason"]) for item in told] == [(point, "manifest_changed")]
+    assert scene.vault.sealed_ids() == done["restored"] == sorted(scene.ids.values())[0 if sealed_one_is_there else 1:]
+    assert not sealed_one_is_there or path.read_bytes() == sealed
+
+
+def test_what_a_dump_leaves_out_in_silence_is_missed(scene, monkeypatch):
+    """As restic 0.14 and 0.18.0 do over a directory they cannot read: the verdict of the newest copy is not lost unsaid."""
+    point = scene.ids[2]
+    ship.ship(scene.vault, point, scene.restic)
+    first, newest = ship.shipped(ship.own_snapshots(scene.vault, scene.restic))[point]
+    listed = {snapshot: scene.restic.ls(snapshot, f"/{point}") for snapshot in (first["id"], newest["id"])}
+    monkeypatch.setattr(scene.restic, "ls", lambda snapshot, path: listed[snapshot])
+    shutil.rmtree(Path(scene.vault.point_dir(point), "verifications"))
+    with tarfile.open(scene.restic.path / f"{newest['id']}.tar", "w") as archive:
+        archive.add(scene.vault.point_dir(point), arcname=point)
+    shutil.rmtree(scene.vault.point_dir(point))
+    done = ship.rebuild(scene.vault, scene.restic)
+    assert [(item["id"], item["time"], item["reason"]) for item in done["older"]] == [(point, first["time"], "manifest_unreadable")]
+    assert scene.vault.summary(point)["verdict"] == "verified"
+
+
+def test_an_older_copy_is_only_for_damage(scene, monkeypatch):
+    asked = []
+
+    def locked(snapshot, path):
+        asked.append(snapshot)
+        raise LockedError("busy", reason="repository_locked")
+    ship.ship(scene.vault, scene.ids[1], scene.restic)
+    newest = ship.shipped(ship.own_snapshots(scene.vault, scene.restic))[scene.ids[1]][-1]["id"]
+    shutil.rmtree(scene.vault.point_dir(scene.ids[1]))
+    monkeypatch.setattr(scene.restic, "ls", locked)
+    done = ship.rebuild(scene.vault, scene.restic)
+    assert asked == [newest] and done["older"] == [] and done["failed"][0]["reason"] == "repository_locked"
 
 
 def test_a_repository_out_of_reach_changes_nothing(scene, monkeypatch):
