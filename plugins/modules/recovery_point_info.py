@@ -130,7 +130,7 @@ open:
   elements: dict
   returned: success
 undo_points:
-  description: What the journals of undo points say, newest first.
+  description: What the journals of undo points say, newest first. One that cannot be read has the C(state) V(unreadable), and C(error).
   type: list
   elements: dict
   returned: success

@@ -107,15 +107,18 @@ def sha256_file(path, on_bytes=None) -> str:
                 on_bytes(len(block))
 
 
-def read_json(path):
-    """The JSON value in path. Raises StateError (missing) or IntegrityError (not JSON)."""
+def read_json(path) -> dict:
+    """The JSON object in path. Raises StateError (missing) or IntegrityError (anything else)."""
     try:
         with open(path, "rb") as handle:
-            return json.loads(handle.read().decode("utf-8"))
+            value = json.loads(handle.read().decode("utf-8"))
     except FileNotFoundError:
         raise StateError(f"There is no file {path}.", reason="not_found") from None
     except ValueError as exc:
         raise IntegrityError(f"{path} is not valid JSON: {exc}.", reason="malformed_json") from None
+    if not isinstance(value, dict):
+        raise IntegrityError(f"{path} holds no JSON object.", reason="malformed_json")
+    return value
 
 
 def write_json(path, value, mode=0o600, durable=True) -> None:

@@ -18,7 +18,7 @@ import threading
 import time
 
 from . import clock
-from .errors import DrError, StateError
+from .errors import DrError, IntegrityError, StateError
 from .files import read_json, write_json
 from .secrets import Redactor
 
@@ -208,7 +208,9 @@ def read(job_dir) -> dict:
     state = _state(job_dir)
     if state is None:
         return {"state": None, "progress": None, "alive": False, "finished": False}
-    progress = read_json(_progress_path(job_dir)) if os.path.exists(_progress_path(job_dir)) else None
+    progress = None
+    with contextlib.suppress(StateError, IntegrityError):  # it only informs, and a power failure may leave it empty
+        progress = read_json(_progress_path(job_dir))
     finished = bool(state.get("finished"))
     alive = not finished and clock.process_alive(state.get("pid"), state.get("pid_start"), state.get("boot_id"))
     return {"state": state, "progress": progress, "alive": alive, "finished": finished}

@@ -128,12 +128,13 @@ def check(path, *, run_id) -> dict:
 
 def read(path):
     """The lock's content, or None. Raises IntegrityError for a file that is no lock."""
-    try:
-        holder = read_json(path)
-    except StateError:
-        return None
-    wanted = {"run_id", "flow", "owner", "acquired", "expires"}
-    if not isinstance(holder, dict) or not wanted <= set(holder):
+    holder = {}
+    with contextlib.suppress(IntegrityError):
+        try:
+            holder = read_json(path)
+        except StateError:
+            return None
+    if not {"run_id", "flow", "owner", "acquired", "expires"} <= set(holder):
         raise IntegrityError(f"{path} is not a lock of kestra_community.dr.", reason="malformed_lock",
                              hint="Look at the file; if no run is active, remove it.")
     return holder

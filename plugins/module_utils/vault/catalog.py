@@ -7,6 +7,7 @@
 """
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 
@@ -137,9 +138,10 @@ class Catalog:
         return read_json(path)
 
     def open_line(self, point) -> dict:
-        """What the list says of an open point; one without open.json was killed while it was removed."""
-        path = os.path.join(self.open_dir(point), "open.json")
-        facts = read_json(path) if os.path.exists(path) else {}
+        """What the list says of an open point; one without open.json, or with a damaged one, is swept by the next backup."""
+        facts = {}
+        with contextlib.suppress(StateError, IntegrityError):
+            facts = read_json(os.path.join(self.open_dir(point), "open.json"))
         return {"id": point, "directory": self.open_dir(point), "run_id": facts.get("run_id"),
                 "created": facts.get("created") or _created(point), "components": sorted(self.components(point))}
 
@@ -227,11 +229,18 @@ class Catalog:
         return sorted(lines, key=lambda line: (line["created"], line["id"]), reverse=True)
 
     def undo_points(self) -> list:
-        """What the journals of undo points say, newest first."""
+        """What the journals of undo points say, newest first. state: unreadable, with "error", for a damaged one."""
         directory = self.below("undo")
         names = sorted(os.listdir(directory), reverse=True) if os.path.isdir(directory) else []
-        return [dict(read_json(os.path.join(directory, name)), file=os.path.join(directory, name))
-                for name in names if name.endswith(".json")]
+        return [self._undo_point(os.path.join(directory, name)) for name in names if name.endswith(".json")]
+
+    @staticmethod
+    def _undo_point(file) -> dict:
+        try:
+            return dict(read_json(file), file=file)
+        except IntegrityError as exc:
+            point = os.path.basename(file)[:-len(".json")]
+            return {"id": point, "state": "unreadable", "file": file, "error": exc.to_result()}
 
 
 def elsewhere(components) -> list:

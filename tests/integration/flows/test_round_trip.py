@@ -187,6 +187,13 @@ def test_restore_over_a_live_instance_and_undo(lab):
     lab.play("restore", "-vvv", kestra_dr_recovery_point=lab.points()[-1], kestra_dr_confirm=lab.instance_id).ok()
     assert lab.healthy()
     assert lab.sql("select count(*) from flows where id = 'after'") == [(0,)]
+    damaged = lab.vault / "kestra" / "undo" / "20300101T000000Z-000000.json"
+    damaged.write_bytes(b"")
+    try:
+        lab.play("undo", kestra_dr_confirm=lab.instance_id).failed("is not valid JSON", "Nothing was touched")
+    finally:
+        damaged.unlink()
+    assert lab.healthy()
     undone = lab.play("undo", "-vvv", kestra_dr_confirm=lab.instance_id).ok()
     assert undone.report["outcome"] == "ok" and undone.report["particulars"]["restored_database"].startswith("kestra_dr_")
     assert lab.healthy()

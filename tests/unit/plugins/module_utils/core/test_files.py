@@ -122,7 +122,7 @@ def test_json_is_sorted_ends_in_a_newline_and_comes_back(tmp_path):
 def test_missing_and_malformed_json_are_told_apart(tmp_path):
     with pytest.raises(StateError):
         files.read_json(tmp_path / "none")
-    for bad in (b"{", b"\xff", b""):
+    for bad in (b"{", b"\xff", b"", b"[]", b"null"):
         (tmp_path / "bad").write_bytes(bad)
         with pytest.raises(IntegrityError):
             files.read_json(tmp_path / "bad")

@@ -245,6 +245,16 @@ def test_abort_does_not_touch_a_stranger_with_the_same_pid(tmp_path):
         stranger.wait()
 
 
+@pytest.mark.parametrize("left", [b"", b"{"])
+def test_a_progress_file_that_a_power_failure_left_empty_stops_nobody(tmp_path, left):
+    start(tmp_path, "progress.phase('copy')", "die()").wait()
+    assert jobs.read(tmp_path)["progress"]["phase"] == "copy"
+    (tmp_path / "progress.json").write_bytes(left)
+    job = jobs.read(tmp_path)
+    assert job["progress"] is None and job["state"]["step"] == "step" and job["alive"] is False
+    assert jobs.abort(tmp_path) is False
+
+
 def test_the_fingerprint_tells_options_apart_and_nothing_else():
     assert jobs.fingerprint_of({"a": 1, "b": 2}) == jobs.fingerprint_of({"b": 2, "a": 1})
     assert jobs.fingerprint_of({"a": 1}) != jobs.fingerprint_of({"a": "1"})

@@ -280,6 +280,19 @@ def test_undo_points_newest_first(vault):
     assert [item["id"] for item in vault.undo_points()] == IDS[1::-1]
 
 
+@pytest.mark.parametrize("bad", [b"", b"{", b"\xff", b"[]", b"null"])
+def test_a_damaged_journal_or_open_point_is_listed_and_stops_nothing(vault, bad):
+    os.mkdir(vault.below("undo"))
+    journal = Path(vault.below("undo", f"{IDS[0]}.json"))
+    journal.write_bytes(bad)
+    (line,) = vault.undo_points()
+    assert (line["id"], line["state"], line["file"]) == (IDS[0], "unreadable", str(journal))
+    assert str(journal) in line["error"]["msg"]
+    os.makedirs(vault.open_dir(IDS[1]))
+    Path(vault.open_dir(IDS[1]), "open.json").write_bytes(bad)
+    assert vault.open_line(IDS[1])["run_id"] is None
+
+
 def test_the_version_in_the_manifest_is_that_of_the_collection():
     galaxy = Path(__file__).resolve().parents[5] / "galaxy.yml"
     assert f"\nversion: {manifests.COLLECTION}\n" in galaxy.read_text(encoding="utf-8")

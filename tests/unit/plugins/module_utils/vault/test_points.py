@@ -128,6 +128,16 @@ def test_what_a_dead_run_left_is_swept(vault):
     assert os.listdir(vault.below("open")) == [opened["id"]]
 
 
+def test_what_a_power_failure_left_half_written_is_swept(vault):
+    """Progress is not made durable: its file may be empty afterwards. open.json is, so this one is damage."""
+    opened = filled(vault, OTHER, "dead")
+    jobs.Job(os.path.join(opened["jobs"], "dump"), "dump", "f").run(lambda progress: progress.phase("on") or {})
+    for name in ("jobs/dump/progress.json", "open.json"):
+        with open(os.path.join(opened["directory"], name), "r+b") as handle:
+            handle.truncate(0)
+    assert points.open_point(vault, run_id="run-1")["swept"] == [OTHER]
+
+
 def test_sweeping_ends_the_jobs_that_still_write_there(vault):
     opened = filled(vault, OTHER, "dead")
     program = ("import sys, time; sys.path[:0] = {!r}\n"
