@@ -103,10 +103,15 @@ class Store:
         os.unlink(self._partial)
 
     def _of_partial(self):
-        with open(self._partial, encoding="ascii") as handle:
+        with open(self._partial, "rb") as handle:
             for line in handle:
-                if line.endswith("\n"):
-                    yield listing.decode(line)
+                try:
+                    entry = line.endswith(b"\n") and listing.decode(line.decode("ascii"))
+                except (ValueError, KeyError, TypeError):
+                    entry = None
+                if not entry:
+                    return  # cut by a kill or a power failure; what came after it is copied again
+                yield entry
 
     def noting(self, entries):
         """Passes sorted entries on, and notes them for a copy that goes on after this one was cut."""

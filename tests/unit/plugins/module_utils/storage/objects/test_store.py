@@ -88,6 +88,16 @@ def test_what_a_cut_copy_had_is_known_to_the_next(store):
     assert list(store.known()) == known
 
 
+@pytest.mark.parametrize("left", [b"\0" * 40 + b"\n", b'{"k": "2"}\n', b"\xff\n", b"[]\n", b""],
+                         ids=["zeros", "no entry", "no text", "no object", "torn"])
+def test_what_a_power_failure_spoilt_of_a_cut_copy_is_only_forgotten(store, left):
+    one, two, three = (put(store, str(number), str(number).encode()) for number in (1, 2, 3))
+    with open(os.path.join(store.path, "partial.jsonl"), "wb") as handle:
+        handle.write(listing.encode(one).encode() + b"\n" + left + listing.encode(three).encode()[:20])
+    store.settle()
+    assert list(store.known()) == [one] and store.has(two)
+
+
 def test_files_that_were_being_written_are_swept(store):
     with open(os.path.join(store.path, "new", "7"), "wb") as handle:
         handle.write(b"half")
