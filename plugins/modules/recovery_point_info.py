@@ -154,7 +154,7 @@ older_points:
   elements: dict
   returned: when O(rebuild=true)
 failed_points:
-  description: Those that could not be restored, with C(id), C(msg) and C(reason).
+  description: Those that could not be restored, with C(id), C(msg), C(reason), and C(damaged), whether they never will be.
   type: list
   elements: dict
   returned: when O(rebuild=true)
@@ -166,6 +166,18 @@ from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors im
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.secrets import Redactor
 from ansible_collections.kestra_community.dr.plugins.module_utils.vault import catalog, options, ship
 from ansible_collections.kestra_community.dr.plugins.module_utils.vault.restic import Restic
+
+
+def spoils(failed, wanted, known):
+    """The first of the points that could not be restored without which there is no answer, or None. Pure.
+
+    wanted: an id, latest, latest_verified or None. known: ids in the vault. The other points are of use without a damaged
+    one; but while it may still come, nobody knows which is the latest.
+    """
+    for item in failed:
+        if not known or item["id"] == wanted or (not item["damaged"] and wanted in ("latest", "latest_verified")):
+            return item
+    return None
 
 
 def rebuild(module, vault, redactor):
@@ -180,15 +192,12 @@ def rebuild(module, vault, redactor):
             f"the newest copy is damaged: {item['msg']}"))
     for item in done["failed"]:
         module.warn(redactor.scrub(f"{item['id']} could not be restored from the repository: {item['msg']}"))
-    # The others are of use without it; not so if it is the one that is asked for, or if there is no other.
-    asked = next((item for item in done["failed"] if item["id"] == module.params["id"]), None)
-    if asked:
-        raise IntegrityError(f"{asked['id']} could not be restored from the repository: {asked['msg']}",
-                             reason=asked["reason"], detail={"failed": done["failed"]})
-    if not vault.sealed_ids():
-        first = done["failed"][0]
-        raise IntegrityError(f"No recovery point could be restored from the repository. {first['id']}: {first['msg']}",
-                             reason=first["reason"], detail={"failed": done["failed"]})
+    bad = spoils(done["failed"], module.params["id"], vault.sealed_ids())
+    if bad:
+        raise IntegrityError(
+            f"{bad['id']} could not be restored from the repository: {bad['msg']}", reason=bad["reason"],
+            hint=None if bad["damaged"] else "Run again, or name the recovery point by its id.",
+            detail={"failed": done["failed"]})
     return {"changed": bool(done["restored"]), "missing": missing, "restored": done["restored"],
             "older_points": done["older"], "failed_points": done["failed"]}
 

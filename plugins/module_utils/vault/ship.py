@@ -14,12 +14,13 @@ import shutil
 import tarfile
 
 from ..core import manifest as manifests
-from ..core.errors import DrError, IntegrityError
+from ..core.errors import DrError, IntegrityError, StateError
 from ..core.files import fsync_dir, sha256_file
 from .catalog import Catalog
 from .points import make_vault, restic_host, tag_value, tags
 
 MANIFEST = "manifest"
+_DAMAGE = (IntegrityError, StateError)  # StateError: it does not hold what its tags say
 
 
 def own_snapshots(catalog: Catalog, restic) -> list:
@@ -54,7 +55,8 @@ def rebuild(catalog: Catalog, restic, on_progress=None) -> dict:
 
     A point appears by one rename, after its manifest and lists were checked; one bad point does not stop the others.
     older: restored points whose newest snapshot is damaged, as {"id", "time" of the one taken, "msg", "reason"}.
-    failed: {"id", "msg", "reason"}. msg and reason are those of the newest snapshot.
+    failed: {"id", "msg", "reason", "damaged"}. msg and reason are those of the newest snapshot; what is not damaged may
+    come another time.
     """
     make_vault(catalog)
     os.makedirs(catalog.below("points"), mode=0o700, exist_ok=True)
@@ -65,29 +67,29 @@ def rebuild(catalog: Catalog, restic, on_progress=None) -> dict:
     for done, point in enumerate(wanted):
         if on_progress:
             on_progress(done, len(wanted), point, "points")
-        taken, error = _restore_newest(catalog, point, known[point][::-1], restic)
-        told = error and {"id": point, "msg": str(error), "reason": error.reason}
+        taken, errors = _restore_newest(catalog, point, known[point][::-1], restic)
+        told = {"id": point, "msg": str(errors[0]), "reason": errors[0].reason} if errors else None
         if taken is None:
-            failed.append(told)
+            failed.append(dict(told, damaged=isinstance(errors[-1], _DAMAGE)))
             continue
         restored.append(point)
-        if error:
+        if told:
             older.append(dict(told, time=taken["time"]))
     return {"restored": restored, "older": older, "failed": failed}
 
 
 def _restore_newest(catalog, point, newest_first, restic) -> tuple:
-    """(the snapshot that was restored or None, the first error or None). Only damage makes it turn to an older one."""
-    first = None
+    """(the snapshot that was restored or None, the errors before it). Only damage makes it turn to an older one."""
+    errors = []
     for snapshot in newest_first:
         try:
             _restore(catalog, point, snapshot["id"], restic)
-            return snapshot, first
+            return snapshot, errors
         except DrError as exc:
-            first = first or exc
-            if not isinstance(exc, IntegrityError):
+            errors.append(exc)
+            if not isinstance(exc, _DAMAGE):
                 break
-    return None, first
+    return None, errors
 
 
 def _restore(catalog, point, snapshot, restic) -> None:

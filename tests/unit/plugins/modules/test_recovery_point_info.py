@@ -8,6 +8,7 @@ import os
 import shutil
 
 import pytest
+from ansible_collections.kestra_community.dr.plugins.module_utils.core.errors import LockedError
 from ansible_collections.kestra_community.dr.plugins.module_utils.core.files import write_json
 from ansible_collections.kestra_community.dr.plugins.module_utils.vault import points, ship
 from ansible_collections.kestra_community.dr.plugins.modules import recovery_point_info
@@ -91,7 +92,7 @@ def test_a_repository_that_gives_nothing_back_is_an_error(scene):
     for path in scene.restic.path.glob("*.tar"):
         path.write_bytes(b"")
     told = rebuild(scene)
-    assert told["failed"] is True and "could be restored" in told["msg"]
+    assert told["failed"] is True and "could not be restored from the repository" in told["msg"]
 
 
 def test_a_damaged_point_keeps_nobody_from_the_others(scene):
@@ -108,6 +109,20 @@ def test_a_damaged_point_keeps_nobody_from_the_others(scene):
     assert told["failed"] is True and told["reason"] == "repository_damaged" and damaged in told["msg"]
     told = rebuild(scene, id="latest_verified")  # it was that one: the refusal says why it is not there
     assert told["reason"] == "no_such_point" and damaged in str(told["warnings"])
+
+
+@pytest.mark.parametrize("wanted, answer", [(1, True), (None, True), ("latest", False), ("latest_verified", False)])
+def test_while_a_point_may_still_come_nobody_knows_the_latest(scene, monkeypatch, wanted, answer):
+    def locked(snapshot, path):
+        raise LockedError("It is locked.", reason="repository_locked")
+    monkeypatch.setattr(scene.restic, "ls", locked)
+    shutil.rmtree(scene.vault.point_dir(scene.ids[3]))
+    told = rebuild(scene, **({"id": scene.ids.get(wanted, wanted)} if wanted else {}))
+    assert f"{scene.ids[3]} could not be restored" in str(told["warnings"])
+    if answer:
+        assert "failed" not in told and [item["damaged"] for item in told["failed_points"]] == [False]
+    else:
+        assert told["reason"] == "repository_locked" and "by its id" in told["msg"]
 
 
 def test_an_older_copy_is_told(scene):
