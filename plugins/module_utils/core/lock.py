@@ -128,12 +128,12 @@ def check(path, *, run_id) -> dict:
 
 def read(path):
     """The lock's content, or None. Raises IntegrityError for a file that is no lock."""
-    holder = {}
-    with contextlib.suppress(IntegrityError):
-        try:
-            holder = read_json(path)
-        except StateError:
-            return None
+    try:
+        holder = read_json(path)
+    except StateError:
+        return None
+    except IntegrityError:
+        holder = {}
     if not {"run_id", "flow", "owner", "acquired", "expires"} <= set(holder):
         raise IntegrityError(f"{path} is not a lock of kestra_community.dr.", reason="malformed_lock",
                              hint="Look at the file; if no run is active, remove it.")

@@ -27,11 +27,16 @@ from ansible_collections.kestra_community.dr.plugins.module_utils.vault import c
 FULL = os.environ.get("KESTRA_DR_TEST_FULL") == "1"
 
 
-def damage(path, chance):
+def flip(path, place, bit=0):
     data = bytearray(path.read_bytes())
-    data[chance.randrange(len(data) // 4, len(data) // 2)] ^= 1 << chance.randrange(8)
+    data[place] ^= 1 << bit
     path.chmod(0o600)
     path.write_bytes(bytes(data))
+
+
+def damage(path, chance):
+    size = path.stat().st_size
+    flip(path, chance.randrange(size // 4, size // 2), chance.randrange(8))
 
 
 @pytest.mark.parametrize("depth, verdict", [
@@ -85,10 +90,7 @@ def test_a_damaged_newest_copy_of_a_manifest_costs_the_verifications_after_it_an
     brought = [path for path in lab.packs() if path not in before]
     assert brought
     for path in brought:
-        data = bytearray(path.read_bytes())
-        data[int(len(data) * share)] ^= 1
-        path.chmod(0o600)
-        path.write_bytes(bytes(data))
+        flip(path, int(path.stat().st_size * share))
     shutil.rmtree(lab.base / "cache", ignore_errors=True)
     shutil.rmtree(lab.vault.vault)
 

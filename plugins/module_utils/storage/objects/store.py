@@ -105,12 +105,12 @@ class Store:
     def _of_partial(self):
         with open(self._partial, "rb") as handle:
             for line in handle:
+                if not line.endswith(b"\n"):
+                    return  # cut by a kill
                 try:
-                    entry = line.endswith(b"\n") and listing.decode(line.decode("ascii"))
+                    entry = listing.decode(line.decode("ascii"))
                 except (ValueError, KeyError, TypeError):
-                    entry = None
-                if not entry:
-                    return  # cut by a kill or a power failure; what came after it is copied again
+                    return  # spoilt by a power failure; what came after it is copied again
                 yield entry
 
     def noting(self, entries):
